@@ -1,0 +1,36 @@
+"""The reviewer protocol: text in, verdicts out.
+
+The signature carries no tensor and no policy, so a reviewer cannot read the policy's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from apportion.trace import Problem, Review, Step
+
+
+@runtime_checkable
+class Reviewer(Protocol):
+    """Judges the steps of one chain of thought.
+
+    ``review`` never raises for a failing service or an unreadable text: it returns a Review whose
+    ``error`` says what happened. ``steps`` is the proposed cut; a reviewer may return its own.
+    ``outcome`` was frozen before the call. ``critiques`` (K) is how many independent critiques
+    the reviewer gives when asked; deterministic reviewers give one.
+    """
+
+    name: str
+    critiques: int
+
+    async def review(
+        self,
+        problem: Problem,
+        rollout_text: str,
+        steps: Sequence[Step],
+        outcome: float | None,
+        *,
+        rollout_id: str = "",
+        critique: int = 0,
+    ) -> Review: ...

@@ -1,0 +1,267 @@
+"""Intervals and tests for few seeds and few hundred problems. numpy only.
+
+Every estimate is an :class:`Estimate`: a value, how many independent things it rests on, and a
+95 % interval where one can be given. Random numbers come from a fixed seed, so the same records
+give the same page.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+RESAMPLES = 4000
+SEED = 20240229
+# 2**20 sign patterns take 0.1 s; beyond that the patterns are sampled.
+EXACT_LIMIT = 20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval. ``low`` and ``high`` are None where none can be given."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class SignFlip:
+    """Result of :func:`sign_flip_test`; ``smallest`` is the least p that so few pairs can give."""
+
+    p: float
+    pairs: int
+    exact: bool
+    smallest: float
+
+
+def mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.mean(values, axis=axis)
+
+
+def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of the middle half: ``int(n / 4)`` values are cut at either end.
+
+    Same convention as ``scipy.stats.trim_mean(x, 0.25)``, which Agarwal et al. 2021 (Deep RL at
+    the edge of the statistical precipice) use; with fewer than four values it is the mean.
+    """
+    ordered = np.sort(np.asarray(values, dtype=float), axis=axis)
+    n = ordered.shape[axis]
+    cut = n // 4
+    return np.take(ordered, np.arange(cut, n - cut), axis=axis).mean(axis=axis)
+
+
+def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson score interval of a share, within [0, 1]; (0, 1) for no trials."""
+    if n <= 0:
+        return 0.0, 1.0
+    share = successes / n
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # Rounding may step over the ends by 1e-17, where the exact bound is 0 or 1.
+    low = 0.0 if successes <= 0 else max(0.0, (middle - half) / scale)
+    high = 1.0 if successes >= n else min(1.0, (middle + half) / scale)
+    return low, high
+
+
+def share(successes: float, n: int) -> Estimate | None:
+    """A share with its Wilson interval; None for no trials."""
+    return Estimate(successes / n, n, *wilson(successes, n)) if n else None
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Unbiased chance that one of k of n samples is right: 1 - C(n-c, k) / C(n, k).
+
+    Source: Chen et al. 2021 (Codex). Raises ValueError unless 0 <= correct <= n and 1 <= k <= n.
+    """
+    if not 0 <= correct <= n or not 1 <= k <= n:
+        raise ValueError(f"pass@k needs 0 <= correct <= n and 1 <= k <= n, not {correct}, {n}, {k}")
+    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+def stratified_bootstrap(
+    strata: Mapping[object, Sequence[float]] | Sequence[float],
+    statistic: Callable[..., np.ndarray] = interquartile_mean,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Estimate | None:
+    """Percentile interval of a statistic of all values; each stratum is resampled by itself.
+
+    ``strata`` maps a stratum (a task, say) to its values, one per seed; a plain sequence is one
+    stratum. With a single value there is no interval; None for no value at all.
+    """
+    groups = [np.asarray(v, float) for v in _strata(strata) if len(v)]
+    if not groups:
+        return None
+    pooled = np.concatenate(groups)
+    value = float(statistic(pooled))
+    if all(len(group) < 2 for group in groups):
+        return Estimate(value, len(pooled))
+    rng = np.random.default_rng(seed)
+    drawn = [g[rng.integers(0, len(g), (resamples, len(g)))] for g in groups]
+    low, high = np.percentile(statistic(np.concatenate(drawn, axis=1), axis=-1), [2.5, 97.5])
+    return Estimate(value, len(pooled), float(low), float(high))
+
+
+def _strata(strata: Mapping[object, Sequence[float]] | Sequence[float]) -> list[Sequence[float]]:
+    return list(strata.values()) if isinstance(strata, Mapping) else [strata]
+
+
+def paired_bootstrap(
+    first: Mapping[object, float],
+    second: Mapping[object, float],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Estimate | None:
+    """Mean of second - first over the keys (seeds, problems) that both have, pairs resampled."""
+    differences = paired_differences(first, second)
+    return stratified_bootstrap(differences, mean, resamples=resamples, seed=seed)
+
+
+def paired_differences(
+    first: Mapping[object, float], second: Mapping[object, float]
+) -> list[float]:
+    """second - first for each common key, in the order of ``first``."""
+    return [second[key] - first[key] for key in first if key in second]
+
+
+def sign_flip_test(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | None:
+    """Two-sided paired permutation test of a mean difference of zero.
+
+    Under the null hypothesis each difference is as likely as its negative. Zeros do not change
+    the statistic and are left out. Exact where at most 20 pairs differ, or where all differ by
+    the same amount (McNemar's exact test, as for right/wrong answers); otherwise 100,000 sampled
+    sign patterns, counted with the observed one so that p is never zero. None for no pairs.
+    """
+    if not len(differences):
+        return None
+    d = np.asarray(differences, dtype=float)
+    nonzero = d[d != 0]
+    n = len(nonzero)
+    if n == 0:
+        return SignFlip(1.0, len(d), True, 1.0)
+    smallest = min(1.0, 2.0 ** (1 - n))
+    sizes = np.abs(nonzero)
+    observed = abs(float(nonzero.sum()))
+    if np.allclose(sizes, sizes[0], rtol=1e-9, atol=0):
+        return SignFlip(_binomial_p(n, int((nonzero > 0).sum())), len(d), True, smallest)
+    # A tolerance keeps patterns that tie with the observed one from being lost to rounding.
+    threshold = observed - 1e-9 * float(sizes.sum())
+    if n <= EXACT_LIMIT:
+        sums = np.zeros(1)
+        for size in sizes:
+            sums = np.concatenate([sums + size, sums - size])
+        return SignFlip(float((np.abs(sums) >= threshold).mean()), len(d), True, smallest)
+    rng = np.random.default_rng(seed)
+    hits, draws = 0, 100_000
+    for _ in range(100):
+        signs = rng.integers(0, 2, (draws // 100, n)) * 2 - 1
+        hits += int((np.abs(signs @ sizes) >= threshold).sum())
+    return SignFlip((hits + 1) / (draws + 1), len(d), False, smallest)
+
+
+def _binomial_p(n: int, positive: int) -> float:
+    """Two-sided exact binomial p at one half."""
+    tail = min(positive, n - positive)
+    return min(1.0, 2 * sum(math.comb(n, i) for i in range(tail + 1)) / 2**n)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment for several tests, in the given order."""
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+Curve = Sequence[tuple[float, float]]
+
+
+def rollouts_to_reach(curve: Curve, level: float) -> float | None:
+    """First x at which a curve of (rollouts, value) points reaches ``level``; None if never.
+
+    Linear between points. A curve that starts at or above the level reaches it at its first x.
+    """
+    if not curve:
+        return None
+    if curve[0][1] >= level:
+        return float(curve[0][0])
+    for (x0, y0), (x1, y1) in pairwise(curve):
+        if y1 >= level:
+            return float(x0 + (x1 - x0) * (level - y0) / (y1 - y0))
+    return None
+
+
+def common_grid(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
+    """All curves on one grid of x: shapes (X,) and (curves, X).
+
+    The grid is every x of any curve within the range that all of them cover; values between a
+    curve's own points are interpolated linearly. Empty where the ranges do not overlap.
+    """
+    curves = [c for c in curves if len(c)]
+    if not curves:
+        return np.zeros(0), np.zeros((0, 0))
+    low = max(c[0][0] for c in curves)
+    high = min(c[-1][0] for c in curves)
+    xs = np.array(sorted({x for c in curves for x, _ in c if low <= x <= high}), dtype=float)
+    rows = [np.interp(xs, [x for x, _ in c], [y for _, y in c]) for c in curves]
+    return xs, np.array(rows).reshape(len(curves), len(xs))
+
+
+def reach_ratio(
+    curves: Mapping[object, Curve],
+    baseline: Mapping[object, Curve],
+    *,
+    resamples: int = 1000,
+    seed: int = SEED,
+) -> Estimate | None:
+    """Rollouts that an arm needs to reach the baseline's final level, over those of the baseline.
+
+    Both maps go from seed to curve. The level is the end of the baseline's interquartile mean
+    curve over the seeds that both have; the interval resamples those seeds in pairs. ``inf``
+    (value or bound) means that the arm's curve never reached the level. None without common
+    seeds, where the curves do not overlap, or where the baseline starts at its final level.
+    """
+    seeds = [s for s in baseline if s in curves and len(curves[s]) and len(baseline[s])]
+    if not seeds:
+        return None
+    grid, rows = common_grid([*(curves[s] for s in seeds), *(baseline[s] for s in seeds)])
+    if len(grid) < 2:
+        return None
+    arm, base = rows[: len(seeds)], rows[len(seeds) :]
+    value = _ratio(grid, interquartile_mean(arm, 0), interquartile_mean(base, 0))
+    if value is None:
+        return None
+    if len(seeds) < 2:
+        return Estimate(value, 1)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for pick in rng.integers(0, len(seeds), (resamples, len(seeds))):
+        one = _ratio(grid, interquartile_mean(arm[pick], 0), interquartile_mean(base[pick], 0))
+        if one is not None:
+            drawn.append(one)
+    # Percentiles by sorting: interpolation between a number and infinity would give nan.
+    drawn.sort()
+    last = len(drawn) - 1
+    return Estimate(
+        value, len(seeds), drawn[math.floor(0.025 * last)], drawn[math.ceil(0.975 * last)]
+    )
+
+
+def _ratio(grid: np.ndarray, arm: np.ndarray, base: np.ndarray) -> float | None:
+    level = float(base[-1])
+    needed = rollouts_to_reach(list(zip(grid, base, strict=True)), level)
+    if needed is None or needed <= 0 or needed <= grid[0]:
+        return None
+    reached = rollouts_to_reach(list(zip(grid, arm, strict=True)), level)
+    return math.inf if reached is None else reached / needed

@@ -56,7 +56,14 @@ def _json_object(line: bytes) -> dict[str, Any]:
         raise ValueError("not usable: nested too deeply") from error
     if not isinstance(value, dict):
         raise ValueError(f"not a JSON object but {type(value).__name__}")
-    return value
+    # Only an escape can smuggle half a surrogate pair into decoded text.
+    return json.loads(_utf8(value)) if "\\ud" in text.lower() else value
+
+
+def _utf8(value: Any) -> bytes:
+    """JSON in UTF-8. Half a surrogate pair is no character and UTF-8 has none such: it becomes
+    one ``?``, so that no offset moves. Raises ValueError for NaN and infinity."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def parse_lines(
@@ -176,8 +183,7 @@ def encode(record: BaseModel, *, nan_as_null: bool) -> bytes:
     if nan_as_null:
         return record.model_dump_json().encode("utf-8")
     try:
-        values = record.model_dump(mode="json")
-        return json.dumps(values, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        return _utf8(record.model_dump(mode="json"))
     except ValueError as error:
         raise ValueError(
             f"{type(record).__name__} holds a number that is not finite, and JSON has none such"

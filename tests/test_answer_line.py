@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from apportion.segment.answer_line import find_reasoning_end, word_spans
+from apportion.segment.answer_line import find_reasoning_end, labelled_answer, word_spans
 from apportion.tasks.lines import reasoning_end as task_reasoning_end
 
 
@@ -53,3 +53,11 @@ def test_time_grows_with_the_text_and_not_its_square(piece: str) -> None:
 def test_words_are_spans_of_the_text() -> None:
     text = " 3 * 4\n= \U0001f600é "
     assert [text[a:b] for a, b in word_spans(text)] == ["3", "*", "4", "=", "\U0001f600é"]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("x\nA: 12\n", "12"), ("x\n**Answer:** $3", "$3"), ("A:", None), ("A: 1\nx", None)],
+)
+def test_the_answer_of_a_labelled_last_line(text: str, answer: str | None) -> None:
+    assert labelled_answer(text) == answer

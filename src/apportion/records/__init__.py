@@ -2,7 +2,7 @@
 
 from apportion.records.atomic import write_json_atomic, write_text_atomic
 from apportion.records.directory import KINDS, MetricsLine, RunDirectory, read_kind
-from apportion.records.jsonl import JsonlWriter, parse_lines, read_jsonl
+from apportion.records.jsonl import JsonlWriter, parse_lines, read_jsonl, reason
 from apportion.records.manifest import describe_run
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "parse_lines",
     "read_jsonl",
     "read_kind",
+    "reason",
     "write_json_atomic",
     "write_text_atomic",
 ]

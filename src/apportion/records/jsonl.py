@@ -19,13 +19,15 @@ Model = TypeVar("Model", bound=BaseModel)
 _BOM = b"\xef\xbb\xbf"
 
 
-def explain(error: ValidationError) -> str:
-    """The first problem of a validation error, and how many more there are, in one line."""
+def reason(error: ValueError) -> str:
+    """What is wrong, in one line; of a validation error its first problem and their number."""
+    if not isinstance(error, ValidationError):
+        return str(error)
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     where = ".".join(str(part) for part in problems[0]["loc"])
     what = problems[0]["msg"].removeprefix("Value error, ")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{where}: {what}{more}" if where else f"{what}{more}"
+    return f"not a {error.title}: {where + ': ' if where else ''}{what}{more}"
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -83,10 +85,8 @@ def parse_lines(
             continue
         try:
             values.append(make(number, _json_object(line)))
-        except ValidationError as error:
-            complaints.append(f"{path}:{number}: not a {error.title}: {explain(error)}")
         except ValueError as error:
-            complaints.append(f"{path}:{number}: {error}")
+            complaints.append(f"{path}:{number}: {reason(error)}")
     return values, complaints
 
 

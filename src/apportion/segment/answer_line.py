@@ -37,6 +37,12 @@ def find_reasoning_end(text: str) -> int:
     return boxes[-1].start() if boxes else len(text)
 
 
+def labelled_answer(text: str) -> str | None:
+    """What a last line ``A: x`` or ``Answer: x`` says; None where there is no such line."""
+    match = _LABELLED_LAST.search(text)
+    return (match.group().split(":", 1)[1].strip(" \t\n*_") or None) if match else None
+
+
 def word_spans(text: str) -> tuple[tuple[int, int], ...]:
     """Half-open spans of the white-space delimited words: stand-ins for unknown tokens."""
     return tuple(match.span() for match in re.finditer(r"\S+", text))

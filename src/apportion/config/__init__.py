@@ -1,0 +1,37 @@
+"""The configuration of a run: one YAML file, dotted overrides, no unknown keys."""
+
+from apportion.config.load import diff_from_default, expand_arms, load_yaml, resolve
+from apportion.config.overrides import apply_overrides, parse_overrides, parse_seeds
+from apportion.config.parts import check_parts
+from apportion.config.recipes import find_recipe, shipped_recipes
+from apportion.config.schema import (
+    AlarmConfig,
+    Arm,
+    ConsensusConfig,
+    EvalConfig,
+    PolicyConfig,
+    RunConfig,
+    TrainConfig,
+    WarmStartConfig,
+)
+
+__all__ = [
+    "AlarmConfig",
+    "Arm",
+    "ConsensusConfig",
+    "EvalConfig",
+    "PolicyConfig",
+    "RunConfig",
+    "TrainConfig",
+    "WarmStartConfig",
+    "apply_overrides",
+    "check_parts",
+    "diff_from_default",
+    "expand_arms",
+    "find_recipe",
+    "load_yaml",
+    "parse_overrides",
+    "parse_seeds",
+    "resolve",
+    "shipped_recipes",
+]

@@ -1,0 +1,35 @@
+"""Checks of the parts that a configuration names but does not know."""
+
+from __future__ import annotations
+
+from apportion.config.load import expand_arms
+from apportion.config.schema import RunConfig
+from apportion.errors import UserError, nearest
+
+
+def check_parts(config: RunConfig) -> None:
+    """Build every arm's task, reviewers and credit method, without a model.
+
+    Raises UserError that names the arm for a kind, method or option that does not exist.
+    """
+    for name, _, arm in expand_arms(config):
+        try:
+            _check_arm(arm)
+        except UserError as error:
+            raise UserError(f"arm {name}: {error}" if config.arms else str(error)) from None
+
+
+def _check_arm(arm: RunConfig) -> None:
+    from apportion.credit import load_method
+    from apportion.review import load_reviewer
+    from apportion.segment import SEGMENTERS
+    from apportion.tasks import load_task
+
+    if arm.segment not in SEGMENTERS:
+        raise UserError(
+            f"segment: unknown segmenter '{arm.segment}'{nearest(arm.segment, list(SEGMENTERS))}"
+        )
+    load_task(arm.task)
+    load_method(arm.credit)
+    for spec in arm.reviewers:
+        load_reviewer(spec)

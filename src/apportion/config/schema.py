@@ -1,0 +1,221 @@
+"""What a run can be told. Every default is here, and a recipe states only what it changes.
+
+``task``, ``reviewers`` and ``credit`` are mappings that the part they name validates itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Split = Literal["train", "validation", "test"]
+LossType = Literal["dr_grpo", "dapo", "grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
+
+_OPTIONS_OF_KIND = {
+    "tiny": {"checkpoint"},
+    "pretrained": {"model", "gguf_file", "revision", "lora", "chat", "dtype"},
+    "scripted": {"completions"},
+}
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PolicyConfig(Section):
+    """The model that is trained. Options belong to a kind, and another kind refuses them.
+
+    ``checkpoint`` (tiny) is ``shipped`` or a folder. ``model`` (pretrained) is a hub id, a local
+    folder, the path of a GGUF file, or ``package:NAME``; ``lora`` holds options of
+    peft.LoraConfig, such as ``r`` and ``lora_alpha``.
+    """
+
+    kind: Literal["tiny", "pretrained", "scripted"] = "tiny"
+    checkpoint: str | None = None
+    model: str | None = None
+    gguf_file: str | None = None
+    revision: str | None = None
+    lora: dict[str, Any] | None = None
+    chat: bool | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    completions: Any = None
+
+    @model_validator(mode="after")
+    def _options_fit_kind(self) -> Self:
+        for kind, options in _OPTIONS_OF_KIND.items():
+            given = sorted(name for name in options if getattr(self, name) is not None)
+            if given and kind != self.kind:
+                raise ValueError(f"{given[0]} is an option of kind {kind}, not of {self.kind}")
+        if self.kind == "pretrained" and self.model is None:
+            raise ValueError("kind pretrained needs a model: a hub id, a path, or package:NAME")
+        return self
+
+
+class ConsensusConfig(Section):
+    """How reviews become one verdict per step; see ``apportion.consensus.consensus``."""
+
+    rule: Literal["majority", "union", "intersection", "average", "greedy"] = "majority"
+    quorum: float = Field(default=0.66, ge=0.5, le=1.0)
+    min_reviews: int = Field(default=1, ge=1)
+    weights: dict[str, float] = Field(default_factory=dict)
+
+    @field_validator("weights")
+    @classmethod
+    def _not_negative(cls, weights: dict[str, float]) -> dict[str, float]:
+        for name, weight in weights.items():
+            if weight < 0:
+                raise ValueError(f"the weight of {name} is negative: {weight}")
+        return weights
+
+
+class TrainConfig(Section):
+    """The update. One update trains on prompts_per_update x group_size rollouts, ``epochs`` times.
+
+    ``record_every`` updates the rollouts, reviews and credit are written (0: never), and
+    ``checkpoint_every`` updates the whole state for --resume (0: never). ``trust`` "require"
+    refuses reviewers that measure no better than chance (Youden's J <= 0).
+    """
+
+    updates: int = Field(default=50, ge=1)
+    prompts_per_update: int = Field(default=16, ge=1)
+    group_size: int = Field(default=8, ge=2)
+    micro_batch: int | None = Field(default=None, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    beta: float = Field(default=0.0, ge=0)
+    loss_type: LossType = "dr_grpo"
+    scale_rewards: Literal["group", "none"] = "group"
+    temperature: float = Field(default=1.0, gt=0)
+    max_completion_tokens: int = Field(default=256, ge=1)
+    epochs: int = Field(default=1, ge=1)
+    checkpoint_every: int = Field(default=0, ge=0)
+    record_every: int = Field(default=10, ge=0)
+    trust: Literal["require", "force"] = "require"
+    threads: int | None = Field(default=None, ge=1)
+
+    @property
+    def rollouts_per_update(self) -> int:
+        return self.prompts_per_update * self.group_size
+
+    @model_validator(mode="after")
+    def _micro_batch_divides(self) -> Self:
+        if self.micro_batch is not None and self.rollouts_per_update % self.micro_batch:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} does not divide the {self.rollouts_per_update} "
+                "rollouts of an update (prompts_per_update x group_size)"
+            )
+        return self
+
+
+class EvalConfig(Section):
+    """Held-out measurement every ``every`` updates (0: only at the end), greedy, and at the end
+    also ``samples`` completions a problem for pass@k. ``showcase`` problems are sampled, reviewed
+    and given every method's credit at the end, for the report."""
+
+    every: int = Field(default=10, ge=0)
+    problems: int = Field(default=200, ge=1)
+    split: Split = "validation"
+    samples: int = Field(default=0, ge=0)
+    k: tuple[int, ...] = (1, 4, 8)
+    final_split: Split = "test"
+    final_problems: int = Field(default=500, ge=1)
+    showcase: int = Field(default=4, ge=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> Self:
+        if any(k < 1 for k in self.k):
+            raise ValueError(f"k must be 1 or more, not {min(self.k)}")
+        if self.samples and max(self.k, default=1) > self.samples:
+            raise ValueError(
+                f"pass@{max(self.k)} needs at least {max(self.k)} samples, not {self.samples}"
+            )
+        return self
+
+
+class AlarmConfig(Section):
+    """When to stop a collapsing run; see ``apportion.train.alarm.CollapseAlarm``."""
+
+    enabled: bool = True
+    accuracy_drop: float = Field(default=0.15, ge=0, le=1)
+    length_ratio: float = Field(default=0.5, ge=0, le=1)
+    steps_ratio: float = Field(default=0.5, ge=0, le=1)
+    patience: int = Field(default=2, ge=1)
+
+
+class WarmStartConfig(Section):
+    """Objective warm_start: a tiny policy from nothing, by supervised training on gold solutions
+    until its held-out greedy accuracy reaches ``target_accuracy``."""
+
+    problems: int = Field(default=40_000, ge=1)
+    target_accuracy: float = Field(default=0.45, gt=0, le=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    epochs: int = Field(default=3, ge=1)
+    check_every: int = Field(default=100, ge=1)
+    check_problems: int = Field(default=200, ge=1)
+    hidden_size: int = Field(default=128, ge=8)
+    layers: int = Field(default=4, ge=1)
+    vocab_size: int = Field(default=512, ge=64)
+
+
+class Arm(Section):
+    """One line of the comparison: dotted overrides (``credit.method: dca``) of the run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunConfig(Section):
+    """A run: every arm is trained once with every seed. Without arms there is one, named after
+    its credit method. ``seed: 3`` may be written for ``seeds: [3]``."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    question: str = ""
+    objective: Literal["credit", "warm_start"] = "credit"
+    task: dict[str, Any] = Field(default_factory=lambda: {"kind": "words"})
+    policy: PolicyConfig = PolicyConfig()
+    segment: str = "line"
+    reviewers: tuple[dict[str, Any] | str, ...] = ("arithmetic",)
+    consensus: ConsensusConfig = ConsensusConfig()
+    credit: dict[str, Any] = Field(default_factory=lambda: {"method": "outcome"})
+    train: TrainConfig = TrainConfig()
+    warm_start: WarmStartConfig = WarmStartConfig()
+    eval: EvalConfig = EvalConfig()
+    alarm: AlarmConfig = AlarmConfig()
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    arms: tuple[Arm, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthands(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if "seed" in data:
+            if "seeds" in data:
+                raise ValueError("seed and seeds exclude each other")
+            data["seeds"] = [data.pop("seed")]
+        for section, selector in (("task", "kind"), ("credit", "method"), ("policy", "kind")):
+            if isinstance(data.get(section), str):
+                data[section] = {selector: data[section]}
+        return data
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed occurs twice")
+        if min(seeds) < 0:
+            raise ValueError("a seed is negative")
+        return seeds
+
+    @field_validator("arms")
+    @classmethod
+    def _named_apart(cls, arms: tuple[Arm, ...] | None) -> tuple[Arm, ...] | None:
+        names = [arm.name for arm in arms or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("two arms have the same name")
+        return arms

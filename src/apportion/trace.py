@@ -107,8 +107,9 @@ class Rollout(Record):
 class StepVerdict(Record):
     """What one reviewer says of one step. ``label`` None means that the reviewer abstains.
 
-    ``focus`` is the character span inside the step that the verdict is about (the wrong number,
-    say), where the reviewer can tell; ``confidence`` is its stated probability of being right.
+    ``focus`` is the part of the step that the verdict is about (the wrong number, say), in
+    characters of the whole text like the step itself, where the reviewer can tell;
+    ``confidence`` is its stated probability of being right.
     """
 
     label: Label | None = None

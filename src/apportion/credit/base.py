@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -90,7 +90,7 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Whether the method reads reviews; training skips the reviewers of one that does not.
-    reads_reviews: bool = True
+    reads_reviews: ClassVar[bool] = True
 
     def assign(self, group: Group) -> list[TokenCredit]:
         """Credit for each completion of the group, in order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from apportion.credit.base import Group, Method, TokenCredit
@@ -20,7 +22,7 @@ class Outcome(Method):
     [0.5, 0.5, 0.0]
     """
 
-    reads_reviews: bool = False
+    reads_reviews: ClassVar[bool] = False
 
     def assign(self, group: Group) -> list[TokenCredit]:
         credits = []

@@ -31,8 +31,9 @@ def share(
     values_T = np.ones(len(weight_T))
     if debit_T is not None and owes.any():
         room = len(free_T) * cap - len(weight_T)  # what the others can take up at most
-        scale = min(1.0, max(0.0, room) / debit_T[owes].sum())
-        values_T[owes] = -debit_T[owes] * scale if room > 0 else 1.0
+        if room <= 0:
+            return _fill(np.where(owes, 0.0, weight_T), len(weight_T), floor, cap)
+        values_T[owes] = -debit_T[owes] * min(1.0, room / debit_T[owes].sum())
     amount = len(weight_T) - values_T[owes].sum()
     values_T[~owes] = _fill(free_T, amount, floor, cap)
     return values_T

@@ -56,19 +56,8 @@ def steps_of_tokens(token_spans: Sequence[tuple[int, int]], steps: Sequence[Step
     """
     starts = [step.start for step in steps]
     index_T = np.full(len(token_spans), -1, dtype=np.int64)
-    for t, (start, end) in enumerate(token_spans):
+    for t, (start, _) in enumerate(token_spans):
         s = bisect_right(starts, start) - 1
-        special_token = start == end and not _inside_character(token_spans, t)
-        if s >= 0 and start < steps[s].end and not special_token:
+        if s >= 0 and start < steps[s].end:
             index_T[t] = s
     return index_T
-
-
-def _inside_character(token_spans: Sequence[tuple[int, int]], t: int) -> bool:
-    """True if an empty span is a leading part of a character that a later token completes."""
-    later = t + 1
-    while later < len(token_spans) and token_spans[later][0] == token_spans[t][0]:
-        if token_spans[later][1] > token_spans[later][0]:
-            return True
-        later += 1
-    return False

@@ -1,0 +1,71 @@
+"""From recorded rollouts and reviews to credit, without the policy that wrote them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from apportion.consensus import consensus
+from apportion.credit.base import Group, Method, Sample, group_advantage, to_record
+from apportion.trace import Credit, Review, Rollout, Step
+
+
+def to_sample(
+    rollout: Rollout,
+    reviews: Sequence[Review],
+    *,
+    mask_T: np.ndarray | None = None,
+    voting: Mapping[str, Any] | None = None,
+) -> Sample:
+    """A rollout and what its reviewers agree on, as credit methods want it.
+
+    ``voting`` holds options of ``consensus``; ``mask_T`` (T,) bool defaults to every token.
+    """
+    length = len(rollout.token_ids)
+    agreed = None
+    if any(review.ok for review in reviews):
+        agreed = consensus(
+            reviews, rollout.reasoning_end, rollout_id=rollout.id, **dict(voting or {})
+        )
+    return Sample(
+        rollout_id=rollout.id,
+        outcome=float("nan") if rollout.outcome is None else rollout.outcome,
+        mask_T=np.ones(length, dtype=bool) if mask_T is None else mask_T.astype(bool),
+        spans_T=np.array(rollout.token_spans, dtype=np.int64).reshape(length, 2),
+        consensus=agreed,
+    )
+
+
+def credit_rollouts(
+    rollouts: Sequence[Rollout],
+    reviews: Iterable[Review],
+    method: Method,
+    *,
+    name: str,
+    voting: Mapping[str, Any] | None = None,
+    scale: Literal["group", "none"] = "group",
+    seed: int = 0,
+    cuts: Mapping[str, Sequence[Step]] | None = None,
+) -> list[Credit]:
+    """Credit records for all rollouts, in order. Completions of one ``group`` are compared.
+
+    ``cuts`` gives, by rollout id, the steps to explain credit with where nobody reviewed.
+    """
+    reviews_of: dict[str, list[Review]] = defaultdict(list)
+    for review in reviews:
+        reviews_of[review.rollout_id].append(review)
+    members: dict[str, list[Rollout]] = defaultdict(list)
+    for rollout in rollouts:
+        members[rollout.group or rollout.problem.id].append(rollout)
+    records: dict[str, Credit] = {}
+    for together in members.values():
+        samples = tuple(to_sample(r, reviews_of[r.id], voting=voting) for r in together)
+        base_G = group_advantage(np.array([s.outcome for s in samples]), scale)
+        group = Group(samples, base_G, progress=1.0, seed=seed)
+        for sample, credit in zip(samples, method.assign(group), strict=True):
+            cut = (cuts or {}).get(sample.rollout_id, ())
+            records[sample.rollout_id] = to_record(name, sample, credit, cut)
+    return [records[rollout.id] for rollout in rollouts]

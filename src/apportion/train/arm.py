@@ -1,0 +1,213 @@
+"""One arm with one seed: a policy trained under one credit method, evaluated and recorded."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from apportion.config import RunConfig
+from apportion.errors import UserError
+from apportion.policies import load_policy
+from apportion.policies.language_model import LanguageModelPolicy
+from apportion.records import RunDirectory
+from apportion.review import load_reviewer
+from apportion.review.cache import ReviewCache
+from apportion.tasks import Task, load_task
+from apportion.train.callbacks import make_watcher
+from apportion.train.evaluate import evaluate
+from apportion.train.rows import row_of_problem
+from apportion.train.showcase import write_showcase
+
+Say = Callable[[str], None]
+
+
+def run_arm(
+    config: RunConfig,
+    seed: int,
+    directory: RunDirectory,
+    *,
+    cache: ReviewCache | None = None,
+    say: Say = lambda line: None,
+) -> None:
+    """Train, evaluate and record; continues from the newest checkpoint if there is one.
+
+    Raises UserError where the configuration, the task or the policy cannot be used.
+    """
+    import torch
+    from transformers import set_seed
+
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    set_seed(seed)
+    task = load_task(config.task)
+    policy = _policy(config)
+    checkpoint = _resume_point(directory, config)
+    trainer, watcher = _trainer(config, seed, task, policy, directory, cache, say)
+    started = time.monotonic()
+    try:
+        if checkpoint is None:
+            watcher.evaluate(0)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        trainer.close()
+    seconds = time.monotonic() - started
+    _finish(config, seed, task, policy, directory, watcher.alarm_text, seconds, cache, say)
+
+
+def _policy(config: RunConfig) -> LanguageModelPolicy:
+    policy = load_policy(config.policy.model_dump(exclude_none=True))
+    if not isinstance(policy, LanguageModelPolicy):
+        raise UserError(
+            f"policy.kind '{config.policy.kind}' cannot be trained: use tiny or pretrained"
+        )
+    return policy
+
+
+def _resume_point(directory: RunDirectory, config: RunConfig) -> Path | None:
+    """The newest whole checkpoint; records written after it are dropped and made again."""
+    from apportion.train.trl import last_checkpoint
+
+    checkpoint = last_checkpoint(directory.path / "checkpoints")
+    update = int(checkpoint.name.split("-")[1]) if checkpoint else -1
+    directory.rewind(update)
+    return checkpoint
+
+
+def _trainer(
+    config: RunConfig,
+    seed: int,
+    task: Task,
+    policy: LanguageModelPolicy,
+    directory: RunDirectory,
+    cache: ReviewCache | None,
+    say: Say,
+) -> tuple[Any, Any]:
+    from datasets import Dataset
+    from datasets.utils.logging import disable_progress_bar
+
+    from apportion.train.trl import CreditGRPOTrainer
+
+    disable_progress_bar()
+    problems = task.problems("train", config.train.updates * config.train.prompts_per_update, seed)
+    _check_prompts(policy, problems, config)
+    rows = [row_of_problem(problem, policy.prompt_for(problem)) for problem in problems]
+    watcher = make_watcher(config, seed, task, policy, directory, say)
+    trainer = CreditGRPOTrainer(
+        model=policy.model,
+        processing_class=policy.tokenizer,
+        reward_funcs=[_outcome_reward(task)],
+        args=_arguments(config, seed, directory.path),
+        train_dataset=Dataset.from_list(rows),
+        credit=config.credit,
+        reviewers=[load_reviewer(spec, cache=cache) for spec in config.reviewers],
+        voting=config.consensus.model_dump(),
+        segmenter=config.segment,
+        reasoning_end=task.reasoning_end,
+        on_credit=watcher.on_credit,
+        credit_seed=seed,
+        callbacks=[watcher],
+    )
+    watcher.trainer = trainer
+    return trainer, watcher
+
+
+def _check_prompts(policy: LanguageModelPolicy, problems: list[Any], config: RunConfig) -> None:
+    if not problems:
+        raise UserError("task: no training problems (check its path, split and size)")
+    policy.check_context(problems, config.train.max_completion_tokens)
+
+
+def _outcome_reward(task: Task) -> Callable[..., list[float | None]]:
+    from apportion.trace import Problem
+
+    def outcome(completions: list[Any], problem: list[str], **_: Any) -> list[float | None]:
+        texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
+        parsed = [Problem.model_validate_json(text) for text in problem]
+        return [task.score(p, text) for p, text in zip(parsed, texts, strict=True)]
+
+    return outcome
+
+
+def _arguments(config: RunConfig, seed: int, folder: Path) -> Any:
+    import torch
+    from trl import GRPOConfig
+
+    train = config.train
+    rollouts = train.prompts_per_update * train.group_size
+    micro = train.micro_batch or rollouts
+    if rollouts % micro:
+        raise UserError(
+            f"train.micro_batch {micro} does not divide the {rollouts} rollouts of an update "
+            "(prompts_per_update x group_size)"
+        )
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    return GRPOConfig(
+        output_dir=str(folder / "checkpoints"),
+        max_steps=train.updates * train.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=rollouts // micro,
+        num_generations=train.group_size,
+        num_iterations=train.epochs,
+        max_completion_length=train.max_completion_tokens,
+        temperature=train.temperature,
+        learning_rate=train.learning_rate,
+        lr_scheduler_type="constant",
+        beta=train.beta,
+        loss_type=train.loss_type,
+        scale_rewards=train.scale_rewards,
+        save_strategy="steps" if train.checkpoint_every else "no",
+        save_steps=train.checkpoint_every or 500,
+        save_total_limit=2,
+        shuffle_dataset=False,
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=torch.cuda.is_available(),
+        gradient_checkpointing=False,
+        seed=seed,
+    )
+
+
+def _finish(
+    config: RunConfig,
+    seed: int,
+    task: Task,
+    policy: LanguageModelPolicy,
+    directory: RunDirectory,
+    alarm: str | None,
+    seconds: float,
+    cache: ReviewCache | None,
+    say: Say,
+) -> None:
+    """Evaluate on the final split, keep some traces under every method, save the model."""
+    problems = task.problems(config.eval.final_split, config.eval.final_problems, config.eval.seed)
+    update = config.train.updates * config.train.epochs
+    final = evaluate(
+        policy,
+        task,
+        problems,
+        samples=config.eval.samples,
+        ks=config.eval.k,
+        max_tokens=config.train.max_completion_tokens,
+        segmenter=config.segment,
+        seed=seed,
+    )
+    rollouts = config.train.updates * config.train.prompts_per_update * config.train.group_size
+    directory.append(
+        "metrics",
+        {
+            "update": update,
+            "rollouts": rollouts,
+            "split": config.eval.final_split,
+            "metrics": final.as_json(),
+        },
+    )
+    write_showcase(config, seed, task, policy, directory, update, cache)
+    policy.model.save_pretrained(directory.path / "checkpoints" / "final")
+    policy.tokenizer.save_pretrained(directory.path / "checkpoints" / "final")
+    directory.finish(seconds=round(seconds, 1), alarm=alarm)
+    say(f"test accuracy {final.value('eval/accuracy'):.3f} after {seconds:.0f} s")

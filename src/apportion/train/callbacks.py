@@ -1,0 +1,141 @@
+"""What happens beside training: evaluation, records, the collapse alarm, progress lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from transformers import TrainerCallback
+
+from apportion.config import RunConfig
+from apportion.policies.language_model import LanguageModelPolicy
+from apportion.records import RunDirectory
+from apportion.tasks import Task
+from apportion.train.alarm import CollapseAlarm
+from apportion.train.batch import CreditedBatch
+from apportion.train.evaluate import evaluate
+
+# TRL's log names and ours.
+_FROM_TRL = {
+    "loss": "train/loss",
+    "grad_norm": "train/grad_norm",
+    "reward": "reward/mean",
+    "reward_std": "reward/std",
+    "frac_reward_zero_std": "reward/equal_groups",
+    "completions/mean_length": "train/length",
+    "completions/clipped_ratio": "train/unfinished",
+    "entropy": "train/entropy",
+    "kl": "train/kl",
+    "step_time": "train/seconds",
+}
+
+
+class Watcher(TrainerCallback):
+    """Evaluates, records and watches one training run; only the main process writes."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        seed: int,
+        task: Task,
+        policy: LanguageModelPolicy,
+        directory: RunDirectory,
+        say: Callable[[str], None],
+    ) -> None:
+        self.trainer: Any = None
+        self.alarm_text: str | None = None
+        self._config = config
+        self._seed = seed
+        self._task = task
+        self._policy = policy
+        self._directory = directory
+        self._say = say
+        self._alarm = CollapseAlarm(config.alarm)
+        self._problems = task.problems(config.eval.split, config.eval.problems, config.eval.seed)
+        self._started = time.monotonic()
+        self._reviewer_down_said = False
+        self._per_update = config.train.prompts_per_update * config.train.group_size
+
+    # -- called by the trainer -------------------------------------------------------------------
+
+    def on_credit(self, batch: CreditedBatch) -> None:
+        """Record this generation's rollouts, reviews and credit."""
+        if batch.metrics.get("review/failed") == 1.0 and not self._reviewer_down_said:
+            error = next(r.error for reviews in batch.reviews for r in reviews if r.error)
+            self._say(f"every review failed ({error}): this update trains on the outcome alone")
+            self._reviewer_down_said = True
+        every = self._config.train.record_every
+        update = batch.rollouts[0].update or 0
+        if every and update % every == 0:
+            self._directory.append("rollouts", *batch.rollouts)
+            self._directory.append("reviews", *(r for of_one in batch.reviews for r in of_one))
+            self._directory.append("credit", *batch.records())
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if not logs or "loss" not in logs:
+            return
+        metrics = {ours: logs[theirs] for theirs, ours in _FROM_TRL.items() if theirs in logs}
+        metrics |= {k: v for k, v in logs.items() if k.startswith(("credit/", "review/"))}
+        self._append(state.global_step, "train", metrics)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        every = self._config.eval.every
+        if every and state.global_step % every == 0:
+            control.should_training_stop |= self.evaluate(state.global_step)
+
+    # -- work ------------------------------------------------------------------------------------
+
+    def evaluate(self, update: int) -> bool:
+        """Measure on held-out problems and record; True if the alarm says to stop."""
+        result = evaluate(
+            self._policy,
+            self._task,
+            self._problems,
+            max_tokens=self._config.train.max_completion_tokens,
+            segmenter=self._config.segment,
+        )
+        self._append(update, self._config.eval.split, result.as_json())
+        accuracy = result.value("eval/accuracy")
+        best = self._alarm.best_accuracy
+        reason = self._alarm.check(
+            update, accuracy, result.value("eval/length"), result.value("eval/steps")
+        )
+        if accuracy > best and self._config.alarm.enabled and update:
+            self._keep_best()
+        self._progress(update, accuracy)
+        if reason is None:
+            return False
+        self.alarm_text = reason
+        self._say(f"{reason}; stopped, the model of that update is in checkpoints/best")
+        return True
+
+    def _keep_best(self) -> None:
+        folder = self._directory.path / "checkpoints" / "best"
+        self._policy.model.save_pretrained(folder)
+        self._policy.tokenizer.save_pretrained(folder)
+
+    def _append(self, update: int, split: str, metrics: dict[str, Any]) -> None:
+        per_generation = self._config.train.epochs
+        self._directory.append(
+            "metrics",
+            {
+                "update": update,
+                "rollouts": update // per_generation * self._per_update,
+                "split": split,
+                "metrics": metrics,
+            },
+        )
+
+    def _progress(self, update: int, accuracy: float) -> None:
+        total = self._config.train.updates * self._config.train.epochs
+        elapsed = time.monotonic() - self._started
+        rest = f", {elapsed / update * (total - update):.0f} s left" if update else ""
+        split = self._config.eval.split
+        self._say(f"update {update}/{total}: {split} accuracy {accuracy:.3f}{rest}")
+
+
+def make_watcher(*args: Any, **kwargs: Any) -> Watcher:
+    return Watcher(*args, **kwargs)

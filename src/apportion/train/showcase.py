@@ -1,0 +1,61 @@
+"""A few traces of the trained policy, reviewed, with the credit of every method side by side."""
+
+from __future__ import annotations
+
+import asyncio
+
+from apportion.config import RunConfig
+from apportion.credit import METHODS, load_method
+from apportion.credit.apply import credit_rollouts
+from apportion.policies.language_model import LanguageModelPolicy
+from apportion.records import RunDirectory
+from apportion.review import load_reviewer
+from apportion.review.cache import ReviewCache
+from apportion.review.panel import Item, review_all
+from apportion.segment import segment
+from apportion.tasks import Task
+from apportion.train.evaluate import score_rollouts
+
+
+def write_showcase(
+    config: RunConfig,
+    seed: int,
+    task: Task,
+    policy: LanguageModelPolicy,
+    directory: RunDirectory,
+    update: int,
+    cache: ReviewCache | None = None,
+) -> None:
+    """Sample ``eval.showcase`` groups of held-out problems and record them under all methods."""
+    if not config.eval.showcase:
+        return
+    problems = task.problems(config.eval.final_split, config.eval.showcase, config.eval.seed)
+    sampled = policy.sample(
+        problems,
+        n=config.train.group_size,
+        temperature=config.train.temperature,
+        max_tokens=config.train.max_completion_tokens,
+        seed=seed,
+        reasoning_end=task.reasoning_end,
+    )
+    rollouts = [r.model_copy(update={"update": update}) for r in score_rollouts(task, sampled)]
+    cuts = {r.id: segment(r.text, r.reasoning_end, config.segment) for r in rollouts}
+    items = [Item(r.problem, r.text, cuts[r.id], r.outcome, r.id) for r in rollouts]
+    reviewers = [load_reviewer(spec, cache=cache) for spec in config.reviewers]
+    reviews = [r for of_one in asyncio.run(review_all(reviewers, items)) for r in of_one]
+    directory.append("rollouts", *rollouts)
+    directory.append("reviews", *reviews)
+    own = config.credit.get("method", "outcome")
+    for name in METHODS:
+        method = load_method(config.credit if name == own else name)
+        credits = credit_rollouts(
+            rollouts,
+            reviews,
+            method,
+            name=name,
+            voting=config.consensus.model_dump(),
+            scale=config.train.scale_rewards,
+            seed=seed,
+            cuts=cuts,
+        )
+        directory.append("credit", *credits)

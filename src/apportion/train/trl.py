@@ -1,0 +1,193 @@
+"""GRPO on TRL's trainer with an advantage per token.
+
+TRL 1.16 computes one advantage per completion inline, but its loss accepts (B, T). Two overrides
+use that: ``_calculate_rewards`` sees rows, token ids and frozen outcomes, and starts the
+reviewers; ``_generate_and_score_completions`` waits for them and replaces the advantages.
+A third, ``_compute_loss``, only refuses a loss that is not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from trl import GRPOTrainer
+
+from apportion.credit import Method, load_method
+from apportion.errors import UserError
+from apportion.review.base import Reviewer
+from apportion.train.batch import Batch, CreditedBatch, ReviewDesk
+from apportion.train.rows import problem_of_row
+
+
+class CreditGRPOTrainer(GRPOTrainer):
+    """``trl.GRPOTrainer`` whose advantages come from a credit method.
+
+    Takes every argument of ``GRPOTrainer`` and:
+
+    ``credit``: name or options of a credit method (default ``"dca"``), or a ``Method``.
+    ``reviewers``: names, options or Reviewer objects (default the offline ``"arithmetic"``).
+    ``voting``: options of ``consensus`` (rule, quorum, min_reviews, weights).
+    ``segmenter``: how completions are cut into steps for the reviewers.
+    ``reasoning_end``: completion text to the offset where reasoning stops (default: a line that
+    starts with ``####``, or after ``</think>``).
+    ``on_credit``: called after each generation with a ``CreditedBatch`` of this process.
+    ``review_timeout``: seconds that one review may take.
+
+    Dataset rows may carry ``problem`` (a Problem as JSON) or ``answer``, ``solution`` or
+    ``ground_truth``, and ``id``. Reviewers are not called in evaluation. A review that fails is
+    left out; where all fail the step is plain outcome GRPO and ``review/failed`` says so.
+
+    Raises UserError for a configuration that cannot give step credit, a checkpoint that would
+    fall between generations, and a loss that is not finite.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        credit: str | dict[str, Any] | Method = "dca",
+        reviewers: Sequence[str | dict[str, Any] | Reviewer] = ("arithmetic",),
+        voting: dict[str, Any] | None = None,
+        segmenter: str = "line",
+        reasoning_end: Callable[[str], int] | None = None,
+        on_credit: Callable[[CreditedBatch], None] | None = None,
+        review_timeout: float = 120.0,
+        credit_seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.credit_method = credit if isinstance(credit, Method) else load_method(credit)
+        super().__init__(*args, **kwargs)
+        self._check_checkpoint_interval()
+        self._desk = ReviewDesk(
+            reviewers if self.credit_method.reads_reviews else (),
+            method=self.credit_method,
+            voting=voting or {},
+            segmenter=segmenter,
+            reasoning_end=reasoning_end,
+            timeout=review_timeout,
+            seed=credit_seed,
+        )
+        self._on_credit = on_credit
+        self._open_batch: Batch | None = None
+
+    # -- the two overrides -----------------------------------------------------------------------
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        rewards_WF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.model.training:
+            weights_F = self.reward_weights.to(rewards_WF.device)
+            outcomes_W = (rewards_WF * weights_F).nansum(dim=1)
+            outcomes_W[torch.isnan(rewards_WF).all(dim=1)] = torch.nan
+            first = self.accelerator.process_index * len(prompts)
+            self._open_batch = self._desk.open(
+                problems=[problem_of_row(row) for row in inputs],
+                token_ids=completion_ids_list,
+                outcomes=outcomes_W[first : first + len(prompts)].tolist(),
+                decode=self._decode,
+                update=self.state.global_step,
+                first_index=first,
+                group_size=self.num_generations,
+            )
+        return rewards_WF
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        batch, self._open_batch = self._open_batch, None
+        if batch is None:
+            return output
+        mask_BT = output["completion_mask"].bool()
+        if "tool_mask" in output:
+            mask_BT = mask_BT & output["tool_mask"].bool()
+        base_B = output["advantages"]
+        local = self._desk.samples(batch, mask_BT.cpu().numpy(), base_B.tolist())
+        credited = self._desk.credit(
+            batch, local, gather_object(local), self.num_generations, self._progress()
+        )
+        advantages_BT = torch.zeros(mask_BT.shape, dtype=base_B.dtype)
+        for b, credit in enumerate(credited.credits):
+            row_T = torch.from_numpy(credit.advantages_T).to(base_B.dtype)
+            advantages_BT[b, : len(row_T)] = row_T
+        output["advantages"] = advantages_BT.to(base_B.device) * mask_BT
+        self._log_credit(credited)
+        if self._on_credit is not None:
+            self._on_credit(credited)
+        return output
+
+    # -- guards ----------------------------------------------------------------------------------
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss = super()._compute_loss(model, inputs)
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss.item()} at update {self.state.global_step}: lower the learning "
+                "rate, the cap of the credit or the process weight, and resume from the last "
+                "checkpoint"
+            )
+        return loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.state.global_step % self._updates_per_generation():
+            raise UserError(
+                f"update {self.state.global_step} lies between two generations, where a "
+                "checkpoint could not be resumed exactly: save at a multiple of "
+                f"{self._updates_per_generation()}"
+            )
+        super()._save_checkpoint(model, trial)
+
+    def _updates_per_generation(self) -> int:
+        """Optimiser updates taken on one batch of completions."""
+        micro_steps = self.args.steps_per_generation * self.num_iterations
+        return max(1, micro_steps // self.args.gradient_accumulation_steps)
+
+    def _check_checkpoint_interval(self) -> None:
+        period = self._updates_per_generation()
+        if self.args.save_strategy == "steps" and int(self.args.save_steps) % period:
+            raise UserError(
+                f"save_steps {int(self.args.save_steps)} is not a multiple of {period}, the "
+                "updates taken on one generation: a checkpoint between two generations could not "
+                "be resumed exactly"
+            )
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    def _progress(self) -> float:
+        return self.state.global_step / max(1, self.state.max_steps)
+
+    def _decode(self, token_ids: list[int]) -> str:
+        return self.processing_class.decode(token_ids, skip_special_tokens=True)
+
+    def _log_credit(self, credited: CreditedBatch) -> None:
+        """Metrics, and TRL's completion table: it logged the advantages before they changed."""
+        for name, value in credited.metrics.items():
+            self._metrics["train"][name].append(value)
+        local = [float(np.mean(c.advantages_T)) if len(c.advantages_T) else 0.0
+                 for c in credited.credits]  # fmt: skip
+        means = gather_object(local)
+        logged = self._logs["advantages"]
+        for _ in range(min(len(means), len(logged))):
+            logged.pop()
+        logged.extend(means)
+        if self.args.log_completions:
+            self._logs["extra"]["credit"].extend(gather_object(credited.as_json()))
+
+    def close(self) -> None:
+        """Stop the reviewers' loop. Safe to call twice."""
+        self._desk.close()
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint in a folder: killed writers leave incomplete ones behind."""
+    complete = [
+        path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()
+    ]
+    return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)

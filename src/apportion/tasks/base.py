@@ -31,13 +31,15 @@ class Planted:
 
     ``steps`` is the line cut of the reasoning and ``truth`` is parallel to it. The rules:
 
-    - the step that holds the planted fault: ``correct`` False, label harmful, ``focus`` the
-      character span *inside the step* of the wrong number;
+    - the step that holds the planted fault: ``correct`` False, label harmful, ``focus`` the span
+      of the wrong number (the result or the operand), in characters of ``text``;
     - a later step that takes a wrong value over and computes rightly from it: ``correct`` True,
       label useful. It is what a right solution would do there; only the first fault is to blame;
     - a planted detour (true, used by nothing): ``correct`` True, label irrelevant;
-    - a dropped step: its value appears in a later step without having been derived. The
-      arithmetic of every written step holds, so none is marked wrong.
+    - a dropped step: its value appears in later steps without having been derived. What they
+      write is true, so whether to object is open: their truth abstains (label and ``correct``
+      None) and is not to be counted for or against a reviewer;
+    - ``depends_on``: the earlier written steps whose values the step really takes.
     """
 
     kind: PlantedKind
@@ -99,8 +101,11 @@ def parse_options(model: type[Options], kind: str, options: dict[str, object]) -
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        prefix = f"option {where}: " if where else ""
-        raise UserError(f"task {kind}: {prefix}{message}") from None
+        if first["type"] == "missing":
+            message = f"is required; {kind} takes {', '.join(known)}"
+        elif first["type"] != "value_error":
+            message += f", not {first['input']!r}"
+        raise UserError(f"task {kind}: option {where}: {message}") from None
 
 
 def check_split(split: str) -> None:

@@ -7,18 +7,25 @@ from typing import Any
 
 from apportion.errors import UserError, nearest
 from apportion.tasks.base import Task, parse_options
+from apportion.tasks.gsm8k import Gsm8k, Gsm8kOptions
+from apportion.tasks.gym import GsmSymbolicOptions, Gym, GymOptions
 from apportion.tasks.words import Words, WordsOptions
 
 TASKS: dict[str, str] = {
     "words": "generated school word problems with known steps, edges and irrelevant facts",
+    "gsm8k": "GSM8K or any questions with a final answer: hub id, .jsonl or .csv path",
+    "gsm_symbolic": "GSM-Symbolic problems of reasoning-gym; option difficulty",
+    "gym": "any data set of reasoning-gym by name",
 }
 
-
-def _words(options: dict[str, Any]) -> Task:
-    return Words(parse_options(WordsOptions, "words", options))
-
-
-_MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {"words": _words}
+_MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
+    "words": lambda options: Words(parse_options(WordsOptions, "words", options)),
+    "gsm8k": lambda options: Gsm8k(parse_options(Gsm8kOptions, "gsm8k", options)),
+    "gsm_symbolic": lambda options: Gym(
+        parse_options(GsmSymbolicOptions, "gsm_symbolic", options).as_gym()
+    ),
+    "gym": lambda options: Gym(parse_options(GymOptions, "gym", options)),
+}
 
 
 def load_task(spec: Mapping[str, Any] | str) -> Task:
@@ -31,7 +38,7 @@ def load_task(spec: Mapping[str, Any] | str) -> Task:
         spec = {"kind": spec}
     if not isinstance(spec, Mapping):
         raise UserError(f"a task is a name or a mapping with 'kind', not {type(spec).__name__}")
-    options = dict(spec)
+    options = {str(name): value for name, value in spec.items()}
     kind = options.pop("kind", None)
     if kind is None:
         raise UserError(f"task without 'kind': add kind: one of {', '.join(TASKS)}")
@@ -40,3 +47,26 @@ def load_task(spec: Mapping[str, Any] | str) -> Task:
             f"unknown task '{kind}'{nearest(str(kind), list(TASKS))}; tasks: {', '.join(TASKS)}"
         )
     return _MAKERS[kind](options)
+
+
+def validate_task(task: Task, n: int = 100) -> list[str]:
+    """Complaints of the task about itself over ``n`` problems, without a model; [] is well.
+
+    On top of each task's own check: problems are deterministic, ids are unique, records survive
+    JSON, and a planted clean solution scores 1.
+    """
+    problems = task.problems("test", n, seed=0)
+    complaints: list[str] = []
+    if problems != task.problems("test", n, seed=0):
+        complaints.append("two calls with the same seed give different problems")
+    if len({problem.id for problem in problems}) != len(problems):
+        complaints.append("problem ids repeat")
+    for problem in problems:
+        if type(problem).model_validate_json(problem.model_dump_json()) != problem:
+            complaints.append(f"{problem.id}: changes when written to JSON and read back")
+        for planted in task.corruptions(problem, seed=0):
+            if planted.kind == "clean" and task.score(problem, planted.text) != 1.0:
+                complaints.append(f"{problem.id}: the clean planted solution does not score 1")
+            if planted.kind == "wrong_arithmetic" and task.score(problem, planted.text) != 0.0:
+                complaints.append(f"{problem.id}: the planted wrong answer does not score 0")
+    return complaints + task.validate(n)

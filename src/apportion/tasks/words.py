@@ -7,7 +7,6 @@ multiset of stated numbers occurs in two of them: both are assigned to a split b
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from fractions import Fraction
@@ -16,8 +15,12 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from apportion.errors import UserError, nearest
+from apportion.tasks.answers import after_mark
 from apportion.tasks.base import Planted, Split, TaskOptions, check_split, complaints_of
 from apportion.tasks.lines import join_lines, reasoning_end
+from apportion.tasks.numbers import parse_number, same_number
+from apportion.tasks.stable import split_of, stable_hash
+from apportion.tasks.words_errors import plant
 from apportion.tasks.words_numbers import Quantity, Ranges, apply, draw, evaluate
 from apportion.tasks.words_plan import Plan, make_plan
 from apportion.tasks.words_stories import FAMILIES
@@ -66,16 +69,6 @@ class WordsOptions(TaskOptions):
         return value
 
 
-def stable_hash(text: str) -> int:
-    """The same 64 bits on every machine and in every process, unlike ``hash``."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-def split_of(what: str) -> Split:
-    """The split that a template or a multiset of numbers belongs to."""
-    return _FIFTHS[stable_hash(what) % len(_FIFTHS)]
-
-
 def numbers_key(quantities: list[Quantity]) -> str:
     """The numbers that the story states, in order of size."""
     stated = sorted(number for q in quantities for number in q.stated.values())
@@ -97,11 +90,15 @@ class Words:
         return [self._problem(split, index, seed) for index in range(n)]
 
     def score(self, problem: Problem, text: str) -> float | None:
-        """1.0 where the first ``####`` line holds exactly the gold number."""
+        """1.0 where the first ``####`` line holds the gold number and no other."""
         if not problem.answers:
             return None
-        match = re.match(r"\s*####[ \t]*(-?\d+)[ \t]*(?:\n|$)", text[reasoning_end(text) :])
-        return float(match is not None and match.group(1) in problem.answers)
+        marked = after_mark(text)
+        if marked is None:
+            return 0.0
+        number, gold = parse_number(marked.split("\n", 1)[0]), parse_number(problem.answers[0])
+        assert gold is not None
+        return float(number is not None and same_number(gold, number))
 
     def reasoning_end(self, text: str) -> int:
         return reasoning_end(text)
@@ -112,7 +109,8 @@ class Words:
         return join_lines([step["text"] for step in problem.meta["steps"]], problem.answers[0])
 
     def corruptions(self, problem: Problem, seed: int) -> list[Planted]:
-        return []
+        """One of each kind that the problem has room for; the clean one first."""
+        return plant(problem, seed) if "steps" in problem.meta else []
 
     def validate(self, n: int) -> list[str]:
         """Also reads every written equation again, and follows its operands."""
@@ -127,11 +125,11 @@ class Words:
         family = rng.choice(self.options.families)
         for _ in range(_TRIES):
             plan = make_plan(family, operations, rng)
-            if split_of(plan.template) != split:
+            if split_of(plan.template, _FIFTHS) != split:
                 continue
             for _ in range(30):
                 made = draw(plan, self.ranges, rng)
-                if made is not None and split_of(numbers_key(made)) == split:
+                if made is not None and split_of(numbers_key(made), _FIFTHS) == split:
                     facts = self._distractors(plan, rng)
                     return _write(plan, made, facts, f"words-{split}-{seed}-{index}", rng)
         raise UserError(

@@ -116,9 +116,9 @@ def make_plan(family: str, operations: int, rng: random.Random) -> Plan:
 def _blocks_plan(family: Family, operations: int, rng: random.Random) -> Plan:
     """Parts that are made, changed and added up; then the whole is changed."""
     words = person(rng)
-    last = rng.choice(family.last) if rng.random() < 0.35 and operations > 1 else None
+    last = rng.choice(family.last) if rng.random() < 0.3 and operations > 1 else None
     rest = operations - (last is not None)
-    changes = min(rng.choice((0, 0, 1, 1, 2)), rest - 1)
+    changes = min(rng.choice((0, 0, 0, 1, 1, 2)), rest - 1)
     blocks, sizes = _block_sizes(rest - changes, rng)
     compare = blocks == 2 and not changes and last is None and rng.random() < 0.2
     # A change of the whole may come before all parts are there: then the sums nest.
@@ -152,7 +152,9 @@ def _blocks_plan(family: Family, operations: int, rng: random.Random) -> Plan:
 def _block_sizes(operations: int, rng: random.Random) -> tuple[int, list[int]]:
     """Split operations into B blocks of 0..3 each and B - 1 joins."""
     feasible = [b for b in range(1, MAX_BLOCKS + 1) if b - 1 <= operations <= 4 * b - 1]
-    blocks = rng.choice(feasible)
+    # Where each part has a step of its own, taking the wrong one is a possible mistake.
+    weights = [5 if operations - (b - 1) >= b > 1 else 1 for b in feasible]
+    blocks = rng.choices(feasible, weights)[0]
     sizes = [0] * blocks
     for _ in range(operations - (blocks - 1)):
         smallest = min(sizes)

@@ -1,0 +1,310 @@
+"""The reviewer for problems that know their own solution.
+
+``Problem.meta["steps"]`` holds the gold steps, each with ``text``, ``expression``, ``result`` and
+``uses`` (indices of the gold steps whose results it takes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from apportion.review.gold_graph import (
+    GoldStep,
+    Match,
+    compile_graph,
+    find_match,
+    label_of,
+    operand_key,
+)
+from apportion.review.reading import Equation, Value, read_equations, show, stated_answer
+from apportion.trace import Problem, Review, Step, StepVerdict
+
+
+@dataclass(slots=True)
+class _Claim:
+    """A gold step that a step of the chain computed; ``stated`` None where it stands inside
+    a merged step and no result is written."""
+
+    step: int
+    stated: Value | None
+
+
+@dataclass(slots=True)
+class _Finding:
+    """What one equation is. ``stray`` equations compute no gold step."""
+
+    step: int
+    equation: Equation
+    label: str
+    match: Match | None = None
+    sources: set[int] = field(default_factory=set)
+    repeats: bool = False
+    used: bool = False
+
+    @property
+    def stray(self) -> bool:
+        return self.match is None and not self.repeats
+
+
+class GoldReviewer:
+    """Exact where the gold steps are known (task ``words``). The rule, equation by equation:
+
+    1. The equation must hold arithmetically, else it is harmful.
+    2. It *computes* gold step g where its operands are those of g, in any order, and its
+       expression has the value of g's. In place of the result of an earlier gold step may stand
+       what the chain stated for it: a right computation from a wrong number is right, only the
+       first fault is to blame. Several gold steps may be merged into one expression. Each gold
+       step is claimed once; computing it again is irrelevant.
+    3. A true equation that computes no gold step is harmful (its operands are wrong) where
+       something rests on it: a later step takes its result where the solution has another
+       number, or it is the final answer; also where it is worded as a gold step that no other
+       step computes. Else it is irrelevant.
+
+    A step is harmful if any of its equations is, else useful if any is, else irrelevant. A step
+    with ``=`` but no readable equation is harmful; one without ``=`` arrives at nothing and is
+    irrelevant. Another valid way through the problem than the gold one is not recognised.
+
+    A problem without gold steps gives a failed review.
+    """
+
+    critiques = 1
+
+    def __init__(self, name: str = "gold") -> None:
+        self.name = name
+
+    async def review(
+        self,
+        problem: Problem,
+        rollout_text: str,
+        steps: Sequence[Step],
+        outcome: float | None,
+        *,
+        rollout_id: str = "",
+        critique: int = 0,
+    ) -> Review:
+        try:
+            graph = gold_steps(problem)
+        except ValueError as error:
+            return Review(
+                rollout_id=rollout_id, reviewer=self.name, critique=critique, error=str(error)
+            )
+        return Review(
+            rollout_id=rollout_id,
+            reviewer=self.name,
+            critique=critique,
+            steps=tuple(steps),
+            verdicts=judge(graph, rollout_text, steps),
+        )
+
+
+def gold_steps(problem: Problem) -> tuple[GoldStep, ...]:
+    """Raises ValueError where the problem does not know its steps."""
+    steps: Any = problem.meta.get("steps")
+    if not steps:
+        raise ValueError(f"problem {problem.id} has no gold steps in meta['steps']")
+    try:
+        rows = tuple(
+            (str(s["text"]), str(s["expression"]), s["result"], tuple(s["uses"])) for s in steps
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"problem {problem.id}: gold steps are malformed: {error!r}") from None
+    return compile_graph(rows)
+
+
+def judge(graph: Sequence[GoldStep], text: str, steps: Sequence[Step]) -> tuple[StepVerdict, ...]:
+    """The verdicts of :class:`GoldReviewer`, one per step."""
+    findings = []
+    for index, step in enumerate(steps):
+        step_text = step.text(text)
+        findings.extend(
+            _Finding(index, equation, label_of(step_text, equation.start))
+            for equation in read_equations(step_text)
+            if equation.computes
+        )
+    chain = _Chain(graph)
+    for position, finding in enumerate(findings):
+        chain.add(finding, {later.label for later in findings[position + 1 :]})
+    answer = stated_answer(text[steps[-1].end :]) if steps else None
+    chain.settle(answer[0] if answer else None)
+    return tuple(
+        _step_verdict(chain, index, step, "=" in step.text(text))
+        for index, step in enumerate(steps)
+    )
+
+
+class _Chain:
+    """The equations so far, the gold steps they claimed, and the strays."""
+
+    def __init__(self, graph: Sequence[GoldStep]) -> None:
+        self.graph = graph
+        self.findings: list[_Finding] = []
+        self.claims: dict[int, _Claim] = {}
+        self.stand_ins: dict[int, _Finding] = {}
+
+    def add(self, finding: _Finding, later_labels: set[str]) -> None:
+        unclaimed = [g for g in range(len(self.graph)) if g not in self.claims]
+        if finding.label and any(self.graph[g].label == finding.label for g in unclaimed):
+            # Worded as one gold step it is not another one that a later step is worded as.
+            others = later_labels - {finding.label}
+            unclaimed = [g for g in unclaimed if self.graph[g].label not in others]
+        finding.match = self._match(finding, unclaimed)
+        if finding.match is not None:
+            self._claim(finding, finding.match)
+        else:
+            finding.repeats = self._repeats(finding)
+            for number in finding.equation.operands:
+                stated = [f.step for f in self.findings if f.equation.stated == number.value]
+                finding.sources.update(stated[-1:])
+        self.findings.append(finding)
+
+    def _repeats(self, finding: _Finding) -> bool:
+        """Computed before, and not worded as a gold step that is still to be computed: then it is
+        a failed attempt at that one."""
+        open_labels = {g.label for i, g in enumerate(self.graph) if i not in self.claims} - {""}
+        return finding.label not in open_labels and (
+            self._match(finding, list(self.claims)) is not None
+        )
+
+    def _match(self, finding: _Finding, among: list[int]) -> Match | None:
+        """The gold step that the finding computes: the one with the same words, else one that it
+        copies, else any."""
+        same = [g for g in among if self.graph[g].label == finding.label]
+        values_of = {g: self._values_of(g) for g in range(len(self.graph))}
+        return (
+            self._copied(finding, same)
+            or self._computed(finding, same, values_of)
+            or self._copied(finding, among)
+            or self._computed(finding, among, values_of)
+        )
+
+    def _copied(self, finding: _Finding, among: list[int]) -> Match | None:
+        """Operands and value as in the solution."""
+        key = operand_key(finding.equation)
+        for g in among:
+            if self.graph[g].key == key:
+                uses = self.graph[g].uses
+                return Match(g, {u: self.graph[u].result for u in uses}, frozenset())
+        return None
+
+    def _computed(
+        self, finding: _Finding, among: list[int], values_of: dict[int, list[Value]]
+    ) -> Match | None:
+        for g in among:
+            match = find_match(g, self.graph[g], finding.equation, values_of)
+            if match is not None:
+                return match
+        return None
+
+    def _values_of(self, g: int) -> list[Value]:
+        """What may stand for the result of gold step g: what the chain stated for it, its true
+        value, and, where nothing computed it, what a stray arrived at."""
+        claim = self.claims.get(g)
+        if claim is not None:
+            stated = [claim.stated] if claim.stated is not None else []
+        elif g in self.stand_ins:
+            stated = [self.stand_ins[g].equation.stated]
+        else:
+            stated = [f.equation.stated for f in self.findings if f.stray]
+        values = [value for value in stated if value is not None]
+        return list(dict.fromkeys([*values, self.graph[g].result]))
+
+    def _claim(self, finding: _Finding, match: Match) -> None:
+        self.claims[match.step] = _Claim(finding.step, finding.equation.stated)
+        for g in match.inside:
+            self.claims.setdefault(g, _Claim(finding.step, None))
+        for g, value in match.taken.items():
+            claim = self.claims.get(g)
+            if claim is not None:
+                if claim.stated == value and claim.step < finding.step:
+                    finding.sources.add(claim.step)
+                continue
+            stray = next((f for f in self.findings if f.stray and f.equation.stated == value), None)
+            if stray is not None and value != self.graph[g].result:
+                stray.used = True
+                self.stand_ins[g] = stray
+                finding.sources.add(stray.step)
+
+    def settle(self, final: Value | None) -> None:
+        """Mark the strays that something rests on."""
+        last = self.claims.get(len(self.graph) - 1)
+        if final is not None and (last is None or last.stated != final):
+            for finding in reversed(self.findings):
+                if finding.equation.stated == final:
+                    finding.used = finding.used or finding.stray
+                    break
+        missing = {
+            gold.label for g, gold in enumerate(self.graph) if g not in self.claims and gold.label
+        }
+        for finding in self.findings:
+            finding.used = finding.used or (finding.stray and finding.label in missing)
+        for finding in reversed(self.findings):
+            if finding.stray and finding.used:
+                for earlier in self.findings:
+                    if earlier.stray and earlier.step in finding.sources:
+                        earlier.used = True
+
+    def focus_of(self, finding: _Finding) -> tuple[int, int] | None:
+        """The one operand that differs from a gold step that nothing computed."""
+        open_steps = [g for g in range(len(self.graph)) if g not in self.claims]
+        open_steps.sort(key=lambda g: (self.graph[g].label != finding.label, g))
+        for g in open_steps:
+            expected = list(self.graph[g].key[0])
+            for use in self.graph[g].uses:
+                expected.extend(v for v in self._values_of(use) if v not in expected)
+            odd = [n for n in finding.equation.operands if n.value not in expected]
+            if len(odd) == 1:
+                return odd[0].start, odd[0].end
+        return None
+
+
+def _step_verdict(chain: _Chain, index: int, step: Step, has_sign: bool) -> StepVerdict:
+    findings = [finding for finding in chain.findings if finding.step == index]
+    if not findings:
+        if has_sign:
+            reason = "there is an equals sign but no equation"
+            return StepVerdict(label="harmful", correct=False, reason=reason, confidence=1.0)
+        return StepVerdict(label="irrelevant", reason="it arrives at no number", confidence=1.0)
+    sources = {source for finding in findings for source in finding.sources if source < index}
+    depends_on = tuple(sorted(sources))
+    for finding in findings:
+        harm = _harm(chain, finding)
+        if harm is not None:
+            reason, focus = harm
+            shifted = (focus[0] + step.start, focus[1] + step.start) if focus else None
+            return StepVerdict(
+                label="harmful",
+                correct=False,
+                depends_on=depends_on,
+                reason=reason,
+                focus=shifted,
+                confidence=1.0,
+            )
+    matched = next((f.match for f in findings if f.match is not None), None)
+    if matched is not None:
+        reason = f"computes {chain.graph[matched.step].label or 'a step of the solution'}"
+    elif findings[0].repeats:
+        reason = "computes again what an earlier step computed"
+    else:
+        reason = "true, and nothing rests on it"
+    return StepVerdict(
+        label="useful" if matched is not None else "irrelevant",
+        correct=True,
+        depends_on=depends_on,
+        reason=reason,
+        confidence=1.0,
+    )
+
+
+def _harm(chain: _Chain, finding: _Finding) -> tuple[str, tuple[int, int] | None] | None:
+    """Why the equation is wrong, and where; None where it is not."""
+    equation = finding.equation
+    if equation.right is False:
+        return equation.why, equation.focus
+    if equation.right is None:
+        return f"{equation.text} cannot be checked", None
+    if finding.stray and finding.used:
+        operands = ", ".join(show(number.value) for number in equation.operands)
+        return f"no step of the solution takes {operands}", chain.focus_of(finding)
+    return None

@@ -1,0 +1,367 @@
+"""Finds the equations of a text and says which hold.
+
+An equation is a chain of members, ``3 * 4 = 12`` or ``2 * 6 = 12 = 24 / 2``, or a sentence such as
+``half of 12 is 6``. Each pair of neighbours is checked:
+
+- right: both sides are equal, or the right one is a single number that shows the left one rounded
+  to its decimals (:func:`~apportion.review.reading.numbers.agrees`); ``%`` may be read as a
+  hundredth or as the bare number, whichever makes the equation hold; ``3 + 4 = 7 * 2 = 14`` is
+  read as two equations that run on;
+- unknown: the two sides name different units of one kind (``60 minutes = 1 hour``), the left side
+  is a heading (``3 pens + 2 books = 22``), a number of things is cut to a whole one
+  (``7 / 2 = 3 boxes``), or the text can be read in two ways;
+- wrong: everything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+
+from apportion.review.reading.expressions import Unreadable, evaluate, number_value
+from apportion.review.reading.lexer import Atom, Number, atoms_of
+from apportion.review.reading.numbers import Value, agrees, show, words
+
+_HINT = re.compile(r"[=≈]|\b(?:is|are|equals|makes|gives)\b|\\approx")
+_CALCULATION = re.compile(r"<<([^<>\n]*)>>")
+_PRINTED = re.compile(r"[ \t]*\\?[$£€]?[ \t]*(-?\.?\d(?:[\d., ]*\d)?%?(?: ?[A-Za-z]+)?)")
+
+# Units that convert into one another: an equation between two of them is not checked.
+_CONVERTIBLE = frozenset(
+    words(
+        "cent dollar penny nickel dime quarter second minute hour day week month year inch foot feet "
+        "yard mile meter metre km cm mm kilometer centimeter kg gram kilogram ounce oz pound lb lbs "
+        "ton gallon quart pint cup liter litre ml percent sec min hr mph"
+    )
+)
+_SCALES = frozenset(words("k thousand million billion hundred dozen pair couple score"))
+
+
+@dataclass(slots=True)
+class Member:
+    """One side of an equals sign."""
+
+    atoms: tuple[Atom, ...]
+    value: Value
+    start: int
+    end: int
+    leaves: tuple[Number, ...]
+    computes: bool
+    after_prose: bool = False
+    spaced_product: bool = False
+
+    @property
+    def values(self) -> set[Value]:
+        """What later steps may call the number: a percentage has two readings."""
+        bare = {number.value for number in self.leaves if number.percent and not self.computes}
+        return {self.value} | bare
+
+    @property
+    def units(self) -> list[str]:
+        nouns = [number.units[0] for number in self.leaves if number.units]
+        return [word.rstrip("s") if len(word) > 2 else word for word in nouns]
+
+    @property
+    def convertible(self) -> set[str]:
+        found = set(self.units) & _CONVERTIBLE
+        return found | {"dollar"} if any(n.currency for n in self.leaves) else found
+
+
+@dataclass(slots=True)
+class Equation:
+    """One chain. ``operands`` are the numbers it computes from, ``results`` the members that are
+    single numbers, the last one last. ``computes`` is False where nothing is computed
+    (``60 minutes = 1 hour``). ``right`` None means that it was read but could not be checked."""
+
+    start: int
+    end: int
+    operands: tuple[Number, ...]
+    results: tuple[Member, ...]
+    members: tuple[Member, ...]
+    computes: bool
+    right: bool | None = None
+    focus: tuple[int, int] | None = None
+    why: str = ""
+    text: str = ""
+
+    @property
+    def stated(self) -> Value | None:
+        """The number that the chain arrives at."""
+        return self.results[-1].value if self.results else None
+
+    @property
+    def key(self) -> tuple[tuple[Value, ...], Value | None]:
+        """Equal for two equations that compute the same thing from the same numbers."""
+        return tuple(sorted(number_value(n, False) for n in self.operands)), self.stated
+
+
+@dataclass(slots=True)
+class _Chain:
+    members: list[Member] = field(default_factory=list)
+    signs: list[str] = field(default_factory=list)
+
+
+def read_equations(text: str) -> tuple[Equation, ...]:
+    """The equations of a text in order, with offsets into it.
+
+    GSM8K's ``<<3*4=12>>12`` is read three ways: the calculation, the equation around it, and the
+    printed number against the calculated one.
+    """
+    if len(text) > 2000:
+        return _read(text)
+    return _read_cached(text)
+
+
+@lru_cache(maxsize=16384)
+def _read_cached(text: str) -> tuple[Equation, ...]:
+    return _read(text)
+
+
+def _read(text: str) -> tuple[Equation, ...]:
+    if _HINT.search(text) is None:
+        return ()
+    if "<<" not in text:
+        return tuple(_equations_of(text))
+    found = [e for match in _CALCULATION.finditer(text) for e in _calculation(text, match)]
+    sound = [equation for equation in found if equation.right]
+    for equation in _equations_of(_CALCULATION.sub(lambda m: " " * len(m.group()), text)):
+        inside = [e for e in sound if equation.start <= e.start and e.end <= equation.end]
+        if inside and equation.members[0].units and equation.right is False:
+            # "2 trays of 24 eggs * 3 = <<2*24*3=144>>144": the words around the calculation say
+            # in prose what the calculation says in figures.
+            equation.right, equation.focus, equation.why = None, None, "prose around a calculation"
+        found.append(equation)
+    return tuple(sorted(found, key=lambda equation: equation.start))
+
+
+def _calculation(text: str, match: re.Match[str]) -> list[Equation]:
+    """The equation in ``<<...>>``, with the number printed after it as one more member."""
+    end, inside = match.end(), text[match.start(1) : match.end(1)]
+    printed = _PRINTED.match(text, end)
+    padding = " " * match.start(1)
+    if printed is not None:
+        gap = " " * (printed.start(1) - match.end(1) - 1)
+        inside += "=" + gap + printed.group(1)
+    return _equations_of(padding + inside)
+
+
+def _equations_of(text: str) -> list[Equation]:
+    equations = []
+    for chain in _chains(atoms_of(text), text):
+        equation = _equation(chain, text)
+        if equation is not None:
+            equations.append(equation)
+    return equations
+
+
+def _chains(atoms: list[Atom], text: str) -> list[_Chain]:
+    """Group the members that follow one another with nothing but equals signs between."""
+    pieces: list[list[list[Atom]]] = [[[]]]
+    signs: list[str] = []
+    for atom in atoms:
+        if atom.kind in "=~:":
+            signs.append(atom.kind)
+            pieces.append([[]])
+        elif atom.kind == "|":
+            pieces[-1].append([])
+        else:
+            pieces[-1][-1].append(atom)
+    chains: list[_Chain] = []
+    current = _Chain()
+    for index, sign in enumerate(signs):
+        left = current.members[-1] if current.members and len(pieces[index]) == 1 else None
+        if left is None:
+            chains.append(current)
+            current = _Chain()
+            left = _member(pieces[index][-1], text, suffix=True)
+        right = _member(pieces[index + 1][0], text, prefix=True, suffix=False)
+        if left is None or right is None or (sign == ":" and not left.computes):
+            chains.append(current)
+            current = _Chain([right] if right is not None else [])
+            continue
+        if not current.members:
+            current.members.append(left)
+        current.members.append(right)
+        current.signs.append(sign)
+    return [chain for chain in [*chains, current] if len(chain.members) > 1]
+
+
+def _member(
+    atoms: Sequence[Atom], text: str, *, prefix: bool = False, suffix: bool = False
+) -> Member | None:
+    """The expression that ends (suffix) or starts (prefix) the segment; None if unreadable."""
+    atoms = _trim(atoms, prefix=prefix, suffix=suffix)
+    if not atoms or any(atom.kind == "?" for atom in atoms):
+        return _before_parenthesis(atoms, text) if prefix else None
+    first = atoms[0]
+    if first.kind == "o" and (first.what != "-" or text[first.end : first.end + 1] == " "):
+        return None
+    if len(atoms) == 1 and first.number is not None:
+        # Half of all members are single numbers.
+        number, prose = first.number, _after_prose(text, first.start)
+        value = number_value(number, False)
+        return Member((first,), value, first.start, number.end, (number,), False, prose)
+    try:
+        value = evaluate(atoms)
+    except Unreadable:
+        return _before_parenthesis(atoms, text) if prefix else None
+    leaves = tuple([atom.number for atom in atoms if atom.number is not None])
+    return Member(
+        atoms=tuple(atoms),
+        value=value,
+        start=first.start,
+        end=leaves[-1].end if atoms[-1].kind == "n" else atoms[-1].end,
+        leaves=leaves,
+        computes=len(leaves) > 1,
+        after_prose=_after_prose(text, first.start),
+        spaced_product=any(
+            a.kind == "n" and b.kind == "(" and b.start > a.end for a, b in pairwise(atoms)
+        ),
+    )
+
+
+def _after_prose(text: str, start: int) -> bool:
+    return text[max(0, start - 4) : start].rstrip(" \t$£€")[-1:].isalpha()
+
+
+def _before_parenthesis(atoms: Sequence[Atom], text: str) -> Member | None:
+    """``= 12 (eggs)`` and ``= 12 (a new total)``: the parenthesis is a remark."""
+    for index, atom in enumerate(atoms):
+        if index and atom.kind == "(" and atoms[index - 1].kind == "n":
+            return _member(atoms[:index], text, prefix=True)
+    return None
+
+
+def _trim(atoms: Sequence[Atom], *, prefix: bool, suffix: bool) -> Sequence[Atom]:
+    """Drop text parentheses that close or open outside the segment, and a dash at its end."""
+    if suffix:
+        depth = 0
+        for index in range(len(atoms) - 1, -1, -1):
+            depth += (atoms[index].kind == ")") - (atoms[index].kind == "(")
+            if depth < 0:
+                atoms = atoms[index + 1 :]
+                break
+    if prefix:
+        depth = 0
+        for index, atom in enumerate(atoms):
+            depth += (atom.kind == "(") - (atom.kind == ")")
+            if depth < 0:
+                atoms = atoms[:index]
+                break
+        if len(atoms) > 1 and atoms[-1].what == "-":
+            atoms = atoms[:-1]
+    return atoms
+
+
+def _equation(chain: _Chain, text: str) -> Equation | None:
+    members = chain.members
+    computing = [member for member in members if member.computes]
+    lone = [member for member in members if not member.computes]
+    if not computing and all(member.value == members[0].value for member in members):
+        return None
+    results = tuple(member for member in lone if member is not members[0] or computing)
+    equation = Equation(
+        start=members[0].start,
+        end=members[-1].end,
+        operands=computing[0].leaves if computing else members[0].leaves,
+        results=results,
+        members=tuple(members),
+        computes=bool(computing),
+        text=_squeeze(text[members[0].start : members[-1].end]),
+    )
+    pairs = zip(members, members[1:], chain.signs, strict=False)
+    for index, (left, right, sign) in enumerate(pairs):
+        verdict = _check(left, right, sign, first=index == 0)
+        if verdict is True:
+            equation.right = True if equation.right is None and not equation.why else equation.right
+        elif verdict is False:
+            equation.right = False
+            number = right if not right.computes else left if not left.computes else right
+            equation.focus = (number.start, number.end)
+            equation.why = _explain(left, right, text)
+            break
+        else:
+            equation.right, equation.why = None, "it can be read in more than one way"
+    return equation
+
+
+def _explain(left: Member, right: Member, text: str) -> str:
+    if not left.computes and right.computes:
+        left, right = right, left
+    shown, given = (_squeeze(text[side.start : side.end]) for side in (left, right))
+    return f"{shown} is {show(left.value)}, not {given}"
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _check(left: Member, right: Member, sign: str, *, first: bool) -> bool | None:
+    if _equal(left, right, sign):
+        return True
+    if right.computes and left.value == number_value(right.leaves[0], False):
+        return True  # the equation runs on: 3 + 4 = 7 * 2
+    return None if _doubtful(left, right, first) else False
+
+
+def _equal(left: Member, right: Member, sign: str) -> bool:
+    if _same(left.value, right.value, left, right):
+        return True
+    if sign == "~" and abs(left.value - right.value) * 20 <= abs(left.value):
+        return True
+    if not any(number.percent for number in (*left.leaves, *right.leaves)):
+        return False
+    for left_bare in (False, True):
+        for right_bare in (False, True):
+            try:
+                left_value = evaluate(left.atoms, percent_bare=left_bare)
+                right_value = evaluate(right.atoms, percent_bare=right_bare)
+            except Unreadable:
+                continue
+            if _same(left_value, right_value, left, right):
+                return True
+    return False
+
+
+def _same(left_value: Value, right_value: Value, left: Member, right: Member) -> bool:
+    if left_value == right_value:
+        return True
+    if not right.computes:
+        number = right.leaves[0]
+        places = number.decimals + 2 if number.percent and right_value != number.value else 0
+        if agrees(left_value, right_value, places or number.decimals):
+            return True
+        return number.cut and abs(left_value - right_value) * 10**number.decimals < 1
+    if not left.computes:
+        return agrees(right_value, left_value, left.leaves[0].decimals)
+    # Both compute: a rounded number inside makes the values differ a little.
+    rounded = any(number.decimals for number in right.leaves)
+    return rounded and abs(left_value - right_value) * 50 <= abs(left_value)
+
+
+def _doubtful(left: Member, right: Member, first: bool) -> bool:
+    """Whether an equation that does not hold may still be meant otherwise."""
+    numbers = (*left.leaves, *right.leaves)
+    whole = right.units and not right.computes and right.leaves[0].decimals == 0
+    if whole and left.value.denominator > 1 and abs(left.value - right.value) < 1:
+        return True  # 584.67 boxes are 584 whole ones, or 585
+    if any(number.doubtful for number in numbers) or left.spaced_product or right.spaced_product:
+        return True
+    if any(not _SCALES.isdisjoint(number.units[:1]) for number in numbers):
+        return True
+    mine, theirs = left.convertible, right.convertible
+    if mine and theirs and mine.isdisjoint(theirs):
+        return True
+    if first and not left.computes and (not right.computes or left.after_prose or left.units):
+        return True
+    if first and left.computes and right.computes and left.units:
+        return True
+    signs = {atom.what for atom in left.atoms if atom.kind == "o"}
+    if sum(number.percent for number in left.leaves) > 1:
+        return True
+    # 20 + 10 %; half of 6 - 4; 3 pens + 2 books.
+    loose = any(n.percent or (n.part and not n.decimals) for n in left.leaves)
+    return not signs.isdisjoint("+-") and (loose or len(set(left.units)) > 1)

@@ -29,13 +29,14 @@ class MetricsLine(Record):
     """The measurements of one moment of a run.
 
     ``update`` counts optimiser updates and ``rollouts`` the training rollouts sampled so far. A
-    metric is a plain number or ``{"value", "n", "low", "high"}``; null where it is undefined.
+    metric is a plain number or ``{"value", "n", "low", "high"}``, null where it is undefined, or a
+    sentence (``alarm``).
     """
 
     update: int = Field(ge=0)
     rollouts: int = Field(default=0, ge=0)
     split: Literal["train", "validation", "test"] = "train"
-    metrics: dict[str, Number | dict[str, Number]] = Field(default_factory=dict)
+    metrics: dict[str, Number | str | dict[str, Number]] = Field(default_factory=dict)
 
 
 KINDS: dict[str, type[Record]] = {

@@ -1,0 +1,311 @@
+"""One self-contained HTML file: curves, tables and the trace browser.
+
+The page loads nothing and runs one script, whose hash is in its content security policy. Records
+are embedded as JSON in which every ``<`` is escaped; the script shows them through textContent.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from apportion import __version__
+from apportion.errors import UserError
+from apportion.records import write_text_atomic
+from apportion.report import wording
+from apportion.report.arms import Row, Table, table_of
+from apportion.report.curves import Chart, charts_of
+from apportion.report.data import BASELINE, Run, load_run
+from apportion.report.stats import share
+from apportion.report.traces import Collected, collect
+
+_STYLES = ("page.css", "browser.css")
+_SCRIPTS = ("dom", "state", "list", "chain", "detail", "keys", "charts", "main")
+# Arms that must gain nothing; their lines are dashed.
+CONTROLS = ("shuffled", "random")
+SIDE_BY_SIDE = "side by side"
+DEFAULT_TRACES = 300
+
+
+class Strip(NamedTuple):
+    """An estimate on its column's scale of 0 to 100; ``base`` is where the baseline's value is."""
+
+    at: float
+    low: float | None
+    high: float | None
+    base: float | None
+
+
+def write_report(run_dir: Path | str, *, max_traces: int = DEFAULT_TRACES) -> Path:
+    """Write ``report.html`` into a run directory and return its path.
+
+    At most ``max_traces`` traces are embedded, spread over arms, right and wrong answers, and
+    training. Missing files, unreadable lines and alarms become notes on the page. Raises
+    UserError where the directory holds no records or the page cannot be written.
+    """
+    if max_traces < 0:
+        raise UserError(f"max_traces {max_traces}: give 0 or more")
+    run = load_run(run_dir)
+    html = run_page(run, collect(run, max_traces))
+    path = run.path / "report.html"
+    write_text_atomic(path, html)
+    return path
+
+
+def run_page(run: Run, collected: Collected) -> str:
+    """The page of one run."""
+    table = table_of(run, collected)
+    charts = charts_of(run)
+    alarms = [(row.name, alarm) for row in table.rows for alarm in row.alarms]
+    return render(
+        "report.html",
+        title=str(run.config.get("name") or run.name),
+        question=str(run.config.get("question") or ""),
+        lead=lead(run, table, collected),
+        run=run,
+        table=table,
+        charts=charts,
+        alarms=alarms,
+        few_seeds=any(s.seeds < 5 for chart in charts for s in chart.series),
+        charts_of=_rests_on(charts),
+        reviewers=collected.reviewers(),
+        facts=facts(run),
+        traces=collected,
+        view=SIDE_BY_SIDE,
+    )
+
+
+def render(
+    template: str, *, traces: Collected, charts: Sequence[Chart], view: str, **context: Any
+) -> str:
+    """Fill a template; ``view`` is how the trace browser shows a trace at first."""
+    script = _script()
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    shown = len(traces.traces)
+    return _environment().get_template(template).render(
+        style=Markup(_style()),
+        script=Markup(script),
+        script_hash=Markup(f"sha256-{digest}"),
+        data=Markup(embed(browser_data(traces.traces, charts, view))),
+        charts=charts,
+        controls=CONTROLS,
+        shown=shown,
+        shown_sentence=_shown(shown, traces.total),
+        **context,
+    )  # fmt: skip
+
+
+def browser_data(
+    traces: list[dict[str, Any]], charts: Sequence[Chart], view: str
+) -> dict[str, Any]:
+    """What the page's script reads."""
+    methods = sorted({m for t in traces for m in t["credit"]}, key=lambda m: (m != BASELINE, m))
+    strongest = {}
+    for method in methods:
+        peaks = [t["credit"][method]["peak"] for t in traces if method in t["credit"]]
+        known = [peak for peak in peaks if peak is not None]
+        strongest[method] = float(np.percentile(known, 90)) if known else 0.0
+    return {
+        "traces": traces,
+        "methods": methods,
+        "strongest": strongest,
+        "showArms": len({trace["arm"] for trace in traces}) > 1,
+        "charts": [chart.data() for chart in charts],
+        "view": view if len(methods) > 1 or view != SIDE_BY_SIDE else "one",
+    }
+
+
+def embed(value: Any) -> str:
+    """JSON that is inert inside a script element: without ``<`` neither ``</script>`` nor
+    ``<!--`` can end or nest it."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def lead(run: Run, table: Table, collected: Collected) -> list[str]:
+    """What the page says first, in words."""
+    if not table.rows:
+        return []
+    return _training_lead(run, table) if run.measured else _stage_lead(table)
+
+
+def _training_lead(run: Run, table: Table) -> list[str]:
+    seeds = {part.seed for part in run.parts if part.seed is not None}
+    trained = [part.lines[-1].rollouts for part in run.parts if part.lines]
+    first = f"{len(table.rows)} arm{'s' if len(table.rows) != 1 else ''}"
+    first += f", {len(seeds) or 1} seed{'s' if len(seeds) > 1 else ''} each"
+    sentences = [f"{first}, trained on up to {max(trained):,} rollouts."] if trained else []
+    scored = [row for row in table.rows if _value(row, "accuracy") is not None]
+    if scored:
+        told = [f"{row.name} {_told(row, 'accuracy')}" for row in scored]
+        of = scored[0].figures["accuracy"].of
+        sentences.append(f"Final {table.split} accuracy: {'; '.join(told)} (n = {of}).")
+    faster = [_reach(row) for row in table.rows if row.name != BASELINE]
+    if any(faster):
+        sentences.append(
+            f"To reach the accuracy at which {BASELINE} ends, {'; '.join(filter(None, faster))}."
+        )
+    return sentences
+
+
+def _reach(row: Row) -> str:
+    value = _value(row, "reach")
+    if value is None:
+        return ""
+    if np.isinf(value):
+        return f"{row.name} would need more rollouts than it had"
+    estimate = row.figures["reach"].estimate
+    assert estimate is not None
+    share_needed = f"{wording.fixed(value, 2)} {wording.interval(estimate, 2)}"
+    return f"{row.name} needs {share_needed} times its rollouts"
+
+
+def _stage_lead(table: Table) -> list[str]:
+    sentences = []
+    for row in table.rows[:6]:
+        who = f"{row.name}: " if len(table.rows) > 1 else ""
+        lucky = row.figures["lucky"].estimate
+        if lucky is None:
+            sentences.append(f"{who}{row.about}.")
+            continue
+        wrong = f"{round(lucky.value * lucky.n):,} ({_told(row, 'lucky')})"
+        sentences.append(
+            f"{who}{'o' if who else 'O'}f {row.figures['lucky'].of} that were reviewed, {wrong} "
+            "rest on reasoning with a wrong step."
+        )
+    return sentences
+
+
+def _value(row: Row, name: str) -> float | None:
+    figure = row.figures.get(name)
+    return figure.estimate.value if figure and figure.estimate else None
+
+
+def _told(row: Row, name: str) -> str:
+    estimate = row.figures[name].estimate
+    assert estimate is not None
+    return f"{wording.fixed(estimate.value)} {wording.interval(estimate)}"
+
+
+def facts(run: Run) -> list[tuple[str, str, bool]]:
+    """(name, value, whether it is code) of what one needs to make the run again."""
+    manifest = run.manifest
+    command = manifest.get("command")
+    versions = manifest.get("versions")
+    found = [
+        ("Command", " ".join(map(str, command)) if isinstance(command, list) else command, True),
+        ("Seeds", ", ".join(map(str, manifest.get("seeds") or [])), False),
+        ("Started", manifest.get("started"), False),
+        ("Finished", manifest.get("finished") or ("not yet" if manifest else None), False),
+        ("Resumed", f"{len(manifest.get('resumed') or [])} times", False)
+        if manifest.get("resumed")
+        else ("", None, False),
+        ("Versions", _listing(versions), False),
+        ("Source", _source(manifest.get("git")), True),
+        ("Directory", str(run.path), True),
+        ("Page by", f"apportion {__version__}", False),
+    ]
+    return [(name, str(value), code) for name, value, code in found if value]
+
+
+def _listing(versions: Any) -> str | None:
+    if not isinstance(versions, dict):
+        return None
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _source(git: Any) -> str | None:
+    state = git.get("working_directory") if isinstance(git, dict) else None
+    if not isinstance(state, dict):
+        return None
+    return f"{state.get('commit')}{' with changes' if state.get('dirty') else ''}"
+
+
+def _shown(shown: int, total: int) -> str:
+    if shown == total:
+        return f"All {total:,} traces of the run." if total != 1 else "The one trace of the run."
+    return (
+        f"{shown:,} of {total:,} traces, chosen evenly over arms, right and wrong answers, and "
+        "early, middle and late training."
+    )
+
+
+def _rests_on(charts: Sequence[Chart]) -> str:
+    if not charts:
+        return ""
+    series = {s.of for s in charts[0].series}
+    return f"n = {' or '.join(sorted(series))}."
+
+
+def strip(table: Table, row: Row, name: str) -> Strip | None:
+    """Where an estimate lies among those of its column; None where one of them is infinite."""
+    estimates = [f.estimate for r in table.rows if (f := r.figures.get(name)) and f.estimate]
+    own = row.figures[name].estimate if name in row.figures else None
+    edges = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
+    if own is None or len(estimates) < 2 or not np.isfinite(edges).all():
+        return None
+    low, high = min(edges), max(edges)
+    base = next((_value(r, name) for r in table.rows if r.name == BASELINE), None)
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else round(3 + 94 * (value - low) / ((high - low) or 1), 1)
+
+    at = place(own.value)
+    assert at is not None
+    return Strip(at, place(own.low), place(own.high), place(base))
+
+
+def share_of(successes: int, n: int) -> str:
+    """A share with its Wilson interval, in words."""
+    estimate = share(successes, n)
+    return f"{wording.fixed(estimate.value)} {wording.interval(estimate)}" if estimate else "–"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("apportion.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "fixed": wording.fixed,
+        "signed": wording.signed,
+        "interval": wording.interval,
+        "places": wording.places_for,
+        "cost": wording.cost,
+        "duration": wording.duration,
+        "p": wording.p_value,
+        "share_of": share_of,
+        "strip": strip,
+    }
+    return environment
+
+
+def _template_text(name: str) -> str:
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+@cache
+def _style() -> str:
+    return "\n".join(_template_text(name) for name in _STYLES)
+
+
+@cache
+def _script() -> str:
+    """The page's script, in a function of its own so that it leaves nothing behind."""
+    body = "\n".join(_template_text(f"js/{name}.js") for name in _SCRIPTS)
+    return f'(() => {{\n"use strict";\n{body}\n}})();'

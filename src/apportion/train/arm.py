@@ -16,12 +16,11 @@ from apportion.records import RunDirectory
 from apportion.review import load_reviewer
 from apportion.review.cache import ReviewCache
 from apportion.tasks import Task, load_task
-from apportion.train.callbacks import make_watcher
+from apportion.train.callbacks import Watcher
 from apportion.train.evaluate import evaluate
+from apportion.train.progress import RunProgress
 from apportion.train.rows import row_of_problem
 from apportion.train.showcase import write_showcase
-
-Say = Callable[[str], None]
 
 
 def run_arm(
@@ -30,7 +29,7 @@ def run_arm(
     directory: RunDirectory,
     *,
     cache: ReviewCache | None = None,
-    say: Say = lambda line: None,
+    progress: RunProgress,
 ) -> None:
     """Train, evaluate and record; continues from the newest checkpoint if there is one.
 
@@ -45,7 +44,7 @@ def run_arm(
     task = load_task(config.task)
     policy = _policy(config)
     checkpoint = _resume_point(directory, config)
-    trainer, watcher = _trainer(config, seed, task, policy, directory, cache, say)
+    trainer, watcher = _trainer(config, seed, task, policy, directory, cache, progress)
     started = time.monotonic()
     try:
         if checkpoint is None:
@@ -54,7 +53,7 @@ def run_arm(
     finally:
         trainer.close()
     seconds = time.monotonic() - started
-    _finish(config, seed, task, policy, directory, watcher.alarm_text, seconds, cache, say)
+    _finish(config, seed, task, policy, directory, watcher.alarm_text, seconds, cache, progress)
 
 
 def _policy(config: RunConfig) -> LanguageModelPolicy:
@@ -83,10 +82,11 @@ def _trainer(
     policy: LanguageModelPolicy,
     directory: RunDirectory,
     cache: ReviewCache | None,
-    say: Say,
+    progress: RunProgress,
 ) -> tuple[Any, Any]:
     from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar
+    from transformers import PrinterCallback
 
     from apportion.train.trl import CreditGRPOTrainer
 
@@ -94,7 +94,7 @@ def _trainer(
     problems = task.problems("train", config.train.updates * config.train.prompts_per_update, seed)
     _check_prompts(policy, problems, config)
     rows = [row_of_problem(problem, policy.prompt_for(problem)) for problem in problems]
-    watcher = make_watcher(config, seed, task, policy, directory, say)
+    watcher = Watcher(config, seed, task, policy, directory, progress)
     trainer = CreditGRPOTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
@@ -110,7 +110,7 @@ def _trainer(
         credit_seed=seed,
         callbacks=[watcher],
     )
-    watcher.trainer = trainer
+    trainer.remove_callback(PrinterCallback)
     return trainer, watcher
 
 
@@ -133,7 +133,7 @@ def _outcome_reward(task: Task) -> Callable[..., list[float | None]]:
 
 def _arguments(config: RunConfig, seed: int, folder: Path) -> Any:
     import torch
-    from trl import GRPOConfig
+    from trl.trainer.grpo_config import GRPOConfig
 
     train = config.train
     rollouts = train.prompts_per_update * train.group_size
@@ -181,7 +181,7 @@ def _finish(
     alarm: str | None,
     seconds: float,
     cache: ReviewCache | None,
-    say: Say,
+    progress: RunProgress,
 ) -> None:
     """Evaluate on the final split, keep some traces under every method, save the model."""
     problems = task.problems(config.eval.final_split, config.eval.final_problems, config.eval.seed)
@@ -210,4 +210,4 @@ def _finish(
     policy.model.save_pretrained(directory.path / "checkpoints" / "final")
     policy.tokenizer.save_pretrained(directory.path / "checkpoints" / "final")
     directory.finish(seconds=round(seconds, 1), alarm=alarm)
-    say(f"test accuracy {final.value('eval/accuracy'):.3f} after {seconds:.0f} s")
+    progress.say(f"test accuracy {final.value('eval/accuracy'):.3f} after {seconds:.0f} s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback
@@ -15,6 +14,7 @@ from apportion.tasks import Task
 from apportion.train.alarm import CollapseAlarm
 from apportion.train.batch import CreditedBatch
 from apportion.train.evaluate import evaluate
+from apportion.train.progress import RunProgress
 
 # TRL's log names and ours.
 _FROM_TRL = {
@@ -41,16 +41,15 @@ class Watcher(TrainerCallback):
         task: Task,
         policy: LanguageModelPolicy,
         directory: RunDirectory,
-        say: Callable[[str], None],
+        progress: RunProgress,
     ) -> None:
-        self.trainer: Any = None
         self.alarm_text: str | None = None
         self._config = config
         self._seed = seed
         self._task = task
         self._policy = policy
         self._directory = directory
-        self._say = say
+        self._progress = progress
         self._alarm = CollapseAlarm(config.alarm)
         self._problems = task.problems(config.eval.split, config.eval.problems, config.eval.seed)
         self._started = time.monotonic()
@@ -63,7 +62,9 @@ class Watcher(TrainerCallback):
         """Record this generation's rollouts, reviews and credit."""
         if batch.metrics.get("review/failed") == 1.0 and not self._reviewer_down_said:
             error = next(r.error for reviews in batch.reviews for r in reviews if r.error)
-            self._say(f"every review failed ({error}): this update trains on the outcome alone")
+            self._progress.say(
+                f"every review failed ({error}): this update trains on the outcome alone"
+            )
             self._reviewer_down_said = True
         every = self._config.train.record_every
         update = batch.rollouts[0].update or 0
@@ -82,6 +83,7 @@ class Watcher(TrainerCallback):
         self._append(state.global_step, "train", metrics)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._progress.advance()
         every = self._config.eval.every
         if every and state.global_step % every == 0:
             control.should_training_stop |= self.evaluate(state.global_step)
@@ -105,11 +107,11 @@ class Watcher(TrainerCallback):
         )
         if accuracy > best and self._config.alarm.enabled and update:
             self._keep_best()
-        self._progress(update, accuracy)
+        self._say_where(update, accuracy)
         if reason is None:
             return False
         self.alarm_text = reason
-        self._say(f"{reason}; stopped, the model of that update is in checkpoints/best")
+        self._progress.say(f"{reason}; stopped, the model of that update is in checkpoints/best")
         return True
 
     def _keep_best(self) -> None:
@@ -129,13 +131,9 @@ class Watcher(TrainerCallback):
             },
         )
 
-    def _progress(self, update: int, accuracy: float) -> None:
+    def _say_where(self, update: int, accuracy: float) -> None:
         total = self._config.train.updates * self._config.train.epochs
         elapsed = time.monotonic() - self._started
         rest = f", {elapsed / update * (total - update):.0f} s left" if update else ""
         split = self._config.eval.split
-        self._say(f"update {update}/{total}: {split} accuracy {accuracy:.3f}{rest}")
-
-
-def make_watcher(*args: Any, **kwargs: Any) -> Watcher:
-    return Watcher(*args, **kwargs)
+        self._progress.say(f"update {update}/{total}: {split} accuracy {accuracy:.3f}{rest}")

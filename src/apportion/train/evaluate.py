@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ from apportion.review.panel import Item, review_all
 from apportion.segment import segment
 from apportion.tasks import Task
 from apportion.trace import Problem, Review, Rollout
-
-Scored = Callable[[list[Rollout]], list[Rollout]]
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,7 @@ def _exact_reviews(rollouts: Sequence[Rollout], segmenter: str) -> list[Review]:
     return [reviews[0] for reviews in asyncio.run(review_all([reviewer], items))]
 
 
-def _shares(
-    rollouts: Sequence[Rollout], reviews: Sequence[Review]
-) -> Mapping[str, Estimate | None]:
+def _shares(rollouts: Sequence[Rollout], reviews: Sequence[Review]) -> dict[str, Estimate | None]:
     right = [bool(rollout.outcome and rollout.outcome > 0.5) for rollout in rollouts]
     flawed = [any(v.wrong for v in review.verdicts) for review in reviews]
     verdicts = [v.wrong for review in reviews for v in review.verdicts if not v.abstains]
@@ -132,7 +128,7 @@ def _shares(
     }
 
 
-def _sizes(rollouts: Sequence[Rollout], segmenter: str) -> Mapping[str, Estimate | None]:
+def _sizes(rollouts: Sequence[Rollout], segmenter: str) -> dict[str, Estimate | None]:
     lengths = [float(len(r.token_ids)) for r in rollouts]
     steps = [float(len(segment(r.text, r.reasoning_end, segmenter))) for r in rollouts]
     separators = [float(r.text[: r.reasoning_end].count("\n")) for r in rollouts]
@@ -151,7 +147,7 @@ def _average(values: Sequence[float]) -> Estimate | None:
 
 def _pass_at(
     rollouts: Sequence[Rollout], samples: int, ks: Sequence[int]
-) -> Mapping[str, Estimate | None]:
+) -> dict[str, Estimate | None]:
     groups = [rollouts[i : i + samples] for i in range(0, len(rollouts), samples)]
     correct = [
         sum(bool(r.outcome and r.outcome > 0.5) for r in group)

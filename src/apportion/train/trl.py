@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from trl import GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from apportion.credit import Method, load_method
 from apportion.errors import UserError
@@ -45,6 +46,12 @@ class CreditGRPOTrainer(GRPOTrainer):
     Raises UserError for a configuration that cannot give step credit, a checkpoint that would
     fall between generations, and a loss that is not finite.
     """
+
+    # What TRL's base class declares more loosely than a constructed trainer holds.
+    args: GRPOConfig
+    model: Any
+    processing_class: Any
+    num_generations: int
 
     def __init__(
         self,
@@ -146,7 +153,7 @@ class CreditGRPOTrainer(GRPOTrainer):
 
     def _updates_per_generation(self) -> int:
         """Optimiser updates taken on one batch of completions."""
-        micro_steps = self.args.steps_per_generation * self.num_iterations
+        micro_steps = (self.args.steps_per_generation or 1) * self.num_iterations
         return max(1, micro_steps // self.args.gradient_accumulation_steps)
 
     def _check_checkpoint_interval(self) -> None:
@@ -164,7 +171,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         return self.state.global_step / max(1, self.state.max_steps)
 
     def _decode(self, token_ids: list[int]) -> str:
-        return self.processing_class.decode(token_ids, skip_special_tokens=True)
+        return str(self.processing_class.decode(token_ids, skip_special_tokens=True))
 
     def _log_credit(self, credited: CreditedBatch) -> None:
         """Metrics, and TRL's completion table: it logged the advantages before they changed."""

@@ -28,7 +28,7 @@ def warm_start(
     problems: int = 40_000,
     target_accuracy: float = 0.45,
     learning_rate: float = 2e-3,
-    batch_size: int = 64,
+    batch_size: int = 32,
     epochs: int = 3,
     check_every: int = 100,
     check_problems: int = 200,
@@ -44,6 +44,7 @@ def warm_start(
     the saved model. The loss is on the completion only. Raises UserError for a task without gold
     solutions.
     """
+    from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     train = task.problems("train", problems, seed)
@@ -54,7 +55,7 @@ def warm_start(
     held_out = task.problems("validation", check_problems, seed)
     trainer = Trainer(
         model=model,
-        train_dataset=[_row(tokenizer, prompt, gold) for prompt, gold in texts],
+        train_dataset=Dataset.from_list([_row(tokenizer, *text) for text in texts]),
         data_collator=DataCollatorForSeq2Seq(tokenizer),
         args=TrainingArguments(
             output_dir=str(out / "trainer"),

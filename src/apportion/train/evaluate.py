@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from apportion.policies.base import Policy
 from apportion.report.stats import Estimate, mean, pass_at_k, share, stratified_bootstrap
 from apportion.review import load_reviewer
-from apportion.review.panel import Item, review_all
+from apportion.review.panel import Item, review_now
 from apportion.segment import segment
 from apportion.tasks import Task
 from apportion.trace import Problem, Review, Rollout
@@ -113,7 +112,7 @@ def _exact_reviews(rollouts: Sequence[Rollout], segmenter: str) -> list[Review]:
         Item(r.problem, r.text, segment(r.text, r.reasoning_end, segmenter), r.outcome, r.id)
         for r in rollouts
     ]
-    return [reviews[0] for reviews in asyncio.run(review_all([reviewer], items))]
+    return [reviews[0] for reviews in review_now([reviewer], items)]
 
 
 def _shares(rollouts: Sequence[Rollout], reviews: Sequence[Review]) -> dict[str, Estimate | None]:

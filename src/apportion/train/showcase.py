@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from apportion.config import RunConfig
 from apportion.credit import METHODS, load_method
 from apportion.credit.apply import credit_rollouts
@@ -11,7 +9,7 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records import RunDirectory
 from apportion.review import load_reviewer
 from apportion.review.cache import ReviewCache
-from apportion.review.panel import Item, review_all
+from apportion.review.panel import Item, review_now
 from apportion.segment import segment
 from apportion.tasks import Task
 from apportion.train.evaluate import score_rollouts
@@ -42,7 +40,7 @@ def write_showcase(
     cuts = {r.id: segment(r.text, r.reasoning_end, config.segment) for r in rollouts}
     items = [Item(r.problem, r.text, cuts[r.id], r.outcome, r.id) for r in rollouts]
     reviewers = [load_reviewer(spec, cache=cache) for spec in config.reviewers]
-    reviews = [r for of_one in asyncio.run(review_all(reviewers, items)) for r in of_one]
+    reviews = [r for of_one in review_now(reviewers, items) for r in of_one]
     directory.append("rollouts", *rollouts)
     directory.append("reviews", *reviews)
     own = config.credit.get("method", "outcome")

@@ -32,9 +32,9 @@ _PRINTED = re.compile(r"[ \t]*\\?[$£€]?[ \t]*(-?\.?\d(?:[\d., ]*\d)?%?(?: ?[A
 # Units that convert into one another: an equation between two of them is not checked.
 _CONVERTIBLE = frozenset(
     words(
-        "cent dollar penny nickel dime quarter second minute hour day week month year inch foot feet "
-        "yard mile meter metre km cm mm kilometer centimeter kg gram kilogram ounce oz pound lb lbs "
-        "ton gallon quart pint cup liter litre ml percent sec min hr mph"
+        "cent dollar penny nickel dime quarter second minute hour day week month year inch foot "
+        "feet yard mile meter metre km cm mm kilometer centimeter kg gram kilogram ounce oz pound "
+        "lb lbs ton gallon quart pint cup liter litre ml percent sec min hr mph"
     )
 )
 _SCALES = frozenset(words("k thousand million billion hundred dozen pair couple score"))

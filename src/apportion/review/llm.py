@@ -1,0 +1,317 @@
+"""The reviewer that asks a language model at any OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from apportion.errors import UserError
+from apportion.review.budget import Budget, BudgetSpent, Pace
+from apportion.review.cache import ReviewCache, cache_key
+from apportion.review.llm_client import Endpoint, EndpointError, Reply, Tally
+from apportion.review.llm_prompt import Prompt, load_prompt, render
+from apportion.review.llm_protocol import SCHEMAS, Cut, Unparseable, read_answer
+from apportion.review.prices import Price, price_of
+from apportion.trace import Problem, Review, Step, Usage
+
+# Enough for the model to see what it wrote, without paying for pages of noise once more.
+REPAIR_EXCERPT = 4000
+
+
+class PriceOptions(BaseModel):
+    """US dollars per million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class LlmOptions(BaseModel):
+    """Options of the reviewer ``llm``.
+
+    ``temperature`` defaults to 0 for one critique (a greedy critique) and to 0.7 for several;
+    "server" leaves it to the server, as does ``seed: null``. Critique k is asked with seed + k.
+    ``granularity`` "given" asks for a verdict on each given step, "free" lets the reviewer cut;
+    ``prompt`` is a shipped prompt or the path of a copy. ``show_reference`` shows the problem's
+    reference answer. ``structured`` sends a JSON schema. ``timeout`` and ``retries`` are per
+    call. ``price`` is per million tokens, and needed for ``budget_usd`` where the model has no
+    list price. ``extra_body`` is merged into each request.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+    name: str = "llm"
+    critiques: int = Field(default=1, ge=1, le=64)
+    temperature: float | Literal["server"] | None = None
+    seed: int | None = 0
+    prompt: str | None = None
+    granularity: Literal["given", "free"] | None = None
+    show_outcome: bool = True
+    show_reference: bool = False
+    structured: bool = True
+    max_tokens: int = Field(default=2048, ge=1)
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    max_concurrency: int = Field(default=16, ge=1)
+    max_rpm: float | None = Field(default=None, gt=0)
+    timeout: float = Field(default=60.0, gt=0)
+    retries: int = Field(default=2, ge=0, le=20)
+    budget_usd: float | None = Field(default=None, gt=0)
+    budget_tokens: int | None = Field(default=None, gt=0)
+    price: PriceOptions | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"'{value}' is no http(s) address such as http://127.0.0.1:8000/v1")
+        return value
+
+    @property
+    def sent_temperature(self) -> float | None:
+        if self.temperature == "server":
+            return None
+        if self.temperature is None:
+            return 0.0 if self.critiques == 1 else 0.7
+        return self.temperature
+
+    @property
+    def prompt_name(self) -> str:
+        return self.prompt or ("free" if self.granularity == "free" else "steps")
+
+
+class LlmReviewer:
+    """A judge behind an endpoint. One JSON answer per critique, one repair turn if it cannot be
+    read, then a failed review; a failure is never a verdict.
+
+    Usage is recorded for every call that was made, also of those that came to nothing. With a
+    cache, only answers that could be read are stored, and two reviews that ask the same question
+    at the same time ask it once.
+    """
+
+    def __init__(self, options: LlmOptions, cache: ReviewCache | None = None) -> None:
+        """Raises UserError: no such prompt, prompt and granularity differ, the environment
+        variable with the key is not set, a budget in dollars for a model without a price."""
+        self.options, self.name, self.critiques = options, options.name, options.critiques
+        self.prompt = _prompt_of(options)
+        self.cache = cache
+        price = Price(options.price.input, options.price.output) if options.price else None
+        price = price or price_of(options.base_url, options.model)
+        if options.budget_usd is not None and price is None:
+            raise UserError(
+                f"reviewer {self.name}: budget_usd needs to know what {options.model} costs: "
+                "add price: {input: ..., output: ...} in dollars per million tokens"
+            )
+        self.endpoint = Endpoint(
+            base_url=options.base_url,
+            model=options.model,
+            api_key=_api_key(options),
+            parameters=_parameters(options),
+            max_concurrency=options.max_concurrency,
+            pace=Pace(options.max_rpm),
+            budget=Budget(usd=options.budget_usd, tokens=options.budget_tokens),
+            price=price,
+            timeout=options.timeout,
+            retries=options.retries,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        await self.endpoint.aclose()
+
+    async def review(
+        self,
+        problem: Problem,
+        rollout_text: str,
+        steps: Sequence[Step],
+        outcome: float | None,
+        *,
+        rollout_id: str = "",
+        critique: int = 0,
+    ) -> Review:
+        who: dict[str, Any] = {
+            "rollout_id": rollout_id,
+            "reviewer": self.name,
+            "critique": critique,
+        }
+        if not steps:
+            return Review(**who)
+        messages = render(
+            self.prompt,
+            problem,
+            rollout_text,
+            steps,
+            outcome=outcome,
+            show_outcome=self.options.show_outcome,
+            show_reference=self.options.show_reference,
+            critique=critique,
+        )
+        conversation = _Conversation(self, messages, rollout_text, steps, critique)
+        if self.cache is None:
+            return await conversation.hold(who)
+        key = cache_key(conversation.identity())
+        async with self.endpoint.only_one(key):
+            stored = self.cache.get(key)
+            review = conversation.replay(who, stored) if stored is not None else None
+            if review is not None:
+                return review
+            review = await conversation.hold(who)
+            if review.ok:
+                return self._stored(self.cache, key, conversation, review)
+            return review
+
+    @staticmethod
+    def _stored(
+        cache: ReviewCache, key: str, conversation: _Conversation, review: Review
+    ) -> Review:
+        try:
+            cache.put(key, {"content": conversation.content, "meta": review.meta})
+        except UserError as error:
+            # The answer is paid for and good; only the next run has to pay again.
+            return review.model_copy(update={"meta": review.meta | {"cache_error": str(error)}})
+        return review
+
+
+class _Conversation:
+    """One request, and the repair turn if its answer cannot be read."""
+
+    def __init__(
+        self,
+        reviewer: LlmReviewer,
+        messages: list[dict[str, str]],
+        text: str,
+        steps: Sequence[Step],
+        critique: int,
+    ) -> None:
+        self.reviewer, self.messages, self.text, self.steps = reviewer, messages, text, steps
+        self.critique = critique
+        options = reviewer.options
+        self.seed = None if options.seed is None else options.seed + critique
+        self.schema = SCHEMAS[reviewer.prompt.answer] if options.structured else None
+        self.content = ""
+        self.tally = Tally()
+        self.meta: dict[str, Any] = {
+            "model": options.model,
+            "temperature": options.sent_temperature,
+            "seed": self.seed,
+            "prompt": reviewer.prompt.name,
+            "prompt_hash": reviewer.prompt.digest,
+            "outcome_shown": options.show_outcome,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the answer."""
+        options = self.reviewer.options
+        return {
+            "protocol": 1,
+            "base_url": options.base_url.rstrip("/"),
+            "model": options.model,
+            "parameters": self.reviewer.endpoint.parameters,
+            "seed": self.seed,
+            "critique": self.critique,
+            "form": self.reviewer.prompt.answer,
+            "schema": self.schema,
+            "messages": self.messages,
+            "steps": [list(step) for step in self.steps],
+        }
+
+    def replay(self, who: dict[str, Any], stored: dict[str, Any]) -> Review | None:
+        """The review of a stored answer; None where this version cannot read it."""
+        try:
+            cut = self._read(stored["content"])
+        except Unparseable:
+            return None
+        usage = Usage(usd=0.0, cached=True)
+        return Review(**who, steps=cut[0], verdicts=cut[1], usage=usage, meta=stored["meta"])
+
+    async def hold(self, who: dict[str, Any]) -> Review:
+        error: str | None = None
+        cut: Cut = ((), ())
+        try:
+            cut = await self._answer()
+        except Unparseable as failure:
+            error = f"the answer could not be read, nor its repair: {failure}"
+        except (EndpointError, BudgetSpent) as failure:
+            error = str(failure)
+        if self.tally.estimated:
+            self.meta["usage_estimated"] = True
+        usage = self.tally.usage(self.reviewer.endpoint.price)
+        steps, verdicts = cut
+        return Review(
+            **who, steps=steps, verdicts=verdicts, error=error, usage=usage, meta=self.meta
+        )
+
+    async def _answer(self) -> Cut:
+        reply = await self._ask(self.messages)
+        try:
+            return self._read(reply.content)
+        except Unparseable as failure:
+            problem = f"{failure}"
+        self.meta["repaired"] = problem
+        repaired = await self._ask([*self.messages, *_repair_turn(reply, problem)])
+        return self._read(repaired.content)
+
+    async def _ask(self, messages: list[dict[str, str]]) -> Reply:
+        reply = await self.reviewer.endpoint.ask(
+            messages, schema=self.schema, seed=self.seed, tally=self.tally
+        )
+        self.meta["structured"], self.meta["finish"] = reply.structured, reply.finish
+        return reply
+
+    def _read(self, content: str) -> Cut:
+        self.content = content
+        return read_answer(self.reviewer.prompt.answer, content, self.text, self.steps)
+
+
+def _repair_turn(reply: Reply, problem: str) -> list[dict[str, str]]:
+    cut_off = " It was cut off at the length limit: keep the reasons short." * (
+        reply.finish == "length"
+    )
+    said = {"role": "assistant", "content": reply.content[:REPAIR_EXCERPT]}
+    again = (
+        f"Your answer could not be used: {problem}.{cut_off} "
+        "Answer again with the complete JSON object, as asked for above, and nothing else."
+    )
+    # Some servers refuse an assistant turn without text.
+    return [*([said] if reply.content.strip() else []), {"role": "user", "content": again}]
+
+
+def _prompt_of(options: LlmOptions) -> Prompt:
+    prompt = load_prompt(options.prompt_name)
+    free = prompt.answer == "free"
+    if options.granularity is not None and (options.granularity == "free") != free:
+        raise UserError(
+            f"reviewer {options.name}: prompt '{prompt.name}' is for granularity "
+            f"'{'free' if free else 'given'}', not '{options.granularity}'"
+        )
+    return prompt
+
+
+def _api_key(options: LlmOptions) -> str | None:
+    if options.api_key_env is None:
+        return None
+    key = os.environ.get(options.api_key_env)
+    if not key:
+        raise UserError(
+            f"reviewer {options.name}: the environment variable {options.api_key_env} "
+            "(api_key_env) is not set"
+        )
+    return key
+
+
+def _parameters(options: LlmOptions) -> dict[str, Any]:
+    parameters: dict[str, Any] = {options.max_tokens_field: options.max_tokens}
+    if options.sent_temperature is not None:
+        parameters["temperature"] = options.sent_temperature
+    if options.extra_body:
+        parameters["extra_body"] = options.extra_body
+    return parameters

@@ -1,0 +1,133 @@
+"""What was measured of a reviewer."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import BaseModel, ConfigDict
+
+from apportion.errors import UserError
+from apportion.trace import Usage
+
+Z95 = 1.959963984540054
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rate(_Frozen):
+    """A share or a difference of shares, its 95 % interval, and the number of cases."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] of {self.n}"
+
+
+class KindReport(_Frozen):
+    """One kind of planted error. ``agreement`` is the share of judged steps with the right
+    label; None where there was nothing to count."""
+
+    chains: int
+    steps: int
+    tpr: Rate | None
+    fpr: Rate | None
+    agreement: Rate | None
+    abstained: Rate | None
+
+
+class ReviewerReport(_Frozen):
+    """Step-level quality of one reviewer; each of its critiques is counted by itself.
+
+    ``tpr`` is the share of truly wrong steps that it calls wrong, ``fpr`` the share of truly right
+    ones, both of the steps that it judged; ``abstained`` is the share that it did not judge, of
+    the steps in reviews that did not fail; ``failed`` the share of reviews that did. ``youden`` is
+    tpr - fpr, None where no wrong or no right step was judged. ``ece`` is the expected calibration
+    error over 10 equal bins of stated confidence, None where none was stated.
+    """
+
+    reviewer: str
+    reviews: int
+    tpr: Rate | None
+    fpr: Rate | None
+    youden: Rate | None
+    agreement: Rate | None
+    abstained: Rate | None
+    failed: Rate | None
+    ece: float | None
+    ece_steps: int
+    kinds: dict[str, KindReport]
+    errors: dict[str, int]
+    usage: Usage
+
+    def lines(self) -> list[str]:
+        """The report as plain text, one finding a line."""
+        shown = [
+            f"reviewer {self.reviewer}: {self.reviews} reviews",
+            f"  true positive rate   {_text(self.tpr)}",
+            f"  false positive rate  {_text(self.fpr)}",
+            f"  Youden J             {_text(self.youden)}",
+            f"  same label           {_text(self.agreement)}",
+            f"  steps not judged     {_text(self.abstained)}",
+            f"  reviews failed       {_text(self.failed)}",
+        ]
+        if self.ece is not None:
+            shown.append(f"  calibration error    {self.ece:.3f} over {self.ece_steps} steps")
+        for kind, of_kind in self.kinds.items():
+            shown.append(
+                f"  {kind}: TPR {_text(of_kind.tpr)}, FPR {_text(of_kind.fpr)}, "
+                f"same label {_text(of_kind.agreement)}"
+            )
+        shown.extend(f"  failed {count} times: {error}" for error, count in self.errors.items())
+        return shown
+
+
+def _text(rate: Rate | None) -> str:
+    return "-" if rate is None else str(rate)
+
+
+def share(successes: int, n: int) -> Rate | None:
+    """A share with its Wilson score interval (Wilson 1927); None of no cases."""
+    if n == 0:
+        return None
+    p = successes / n
+    middle = p + Z95**2 / (2 * n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
+    scale = 1 + Z95**2 / n
+    low = 0.0 if successes == 0 else (middle - half) / scale
+    high = 1.0 if successes == n else (middle + half) / scale
+    return Rate(value=p, low=low, high=high, n=n)
+
+
+def require_trust(report: ReviewerReport | float | None, *, force: bool = False) -> None:
+    """Refuse a reviewer whose Youden J (given, or in its report) is not above zero.
+
+    J = 0 says nothing about the steps, J < 0 teaches the opposite of what is meant.
+
+    Raises:
+        UserError: J <= 0 or unknown, unless ``force``.
+    """
+    if force:
+        return
+    name, reason = "the reviewer", ""
+    youden: float | None
+    if isinstance(report, ReviewerReport):
+        name = f"reviewer '{report.reviewer}'"
+        youden = report.youden.value if report.youden else None
+        if youden is None:
+            reason = next((f" ({error})" for error in report.errors), " (no wrong step was judged)")
+        else:
+            reason = f" (TPR {_text(report.tpr)}, FPR {_text(report.fpr)})"
+    else:
+        youden = report
+    if youden is not None and youden > 0:
+        return
+    measured = "cannot be measured" if youden is None else f"is {youden:.3f}, not above 0"
+    raise UserError(
+        f"{name}: Youden J on planted errors {measured}{reason}: training on its verdicts would "
+        "teach nothing or the opposite; take another reviewer, or set train.trust=force"
+    )

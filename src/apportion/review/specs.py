@@ -1,0 +1,146 @@
+"""Reviewers by name and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from apportion.errors import UserError, nearest
+from apportion.review.arithmetic import ArithmeticReviewer
+from apportion.review.base import Reviewer
+from apportion.review.cache import ReviewCache
+from apportion.review.gold import GoldReviewer
+from apportion.review.human import HumanReviewer, TerminalReviewer
+from apportion.review.labels import read_labels
+from apportion.review.llm import LlmOptions, LlmReviewer
+from apportion.review.noisy import NoisyReviewer
+from apportion.review.scripted import ScriptedReviewer
+
+REVIEWERS: dict[str, str] = {
+    "arithmetic": "reads and checks the equations of a chain; offline, exact, abstains on the rest",
+    "gold": "compares with the known steps of the problem (task words); offline, exact",
+    "llm": "asks a language model at an OpenAI-compatible endpoint",
+    "noisy": "another reviewer with errors added at chosen rates",
+    "human": "labels from a file, or asked for at the terminal",
+    "scripted": "replays recorded reviews",
+}
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArithmeticOptions(_Options):
+    name: str = "arithmetic"
+
+
+class GoldOptions(_Options):
+    name: str = "gold"
+
+
+class NoisyOptions(_Options):
+    """``inner`` is the spec of the wrapped reviewer; rates are per step."""
+
+    inner: str | dict[str, Any]
+    tpr: float = Field(ge=0, le=1)
+    fpr: float = Field(ge=0, le=1)
+    seed: int = 0
+    critiques: int | None = Field(default=None, ge=1, le=64)
+    name: str = "noisy"
+
+
+class HumanOptions(_Options):
+    """``labels`` is a JSONL or CSV file; without it the terminal is asked."""
+
+    labels: Path | None = None
+    name: str = "human"
+
+
+class ScriptedOptions(_Options):
+    """``reviews`` is a reviews.jsonl; ``recorded`` picks the reviewer where it holds several."""
+
+    reviews: Path
+    recorded: str | None = None
+    delay: float = Field(default=0.0, ge=0)
+    name: str = "scripted"
+
+
+_OPTIONS: dict[str, type[BaseModel]] = {
+    "arithmetic": ArithmeticOptions,
+    "gold": GoldOptions,
+    "llm": LlmOptions,
+    "noisy": NoisyOptions,
+    "human": HumanOptions,
+    "scripted": ScriptedOptions,
+}
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_reviewer(spec: Mapping[str, Any] | str, *, cache: ReviewCache | None = None) -> Reviewer:
+    """The reviewer that ``{"kind": name, option: value, ...}``, or a bare name, describes.
+
+    ``cache`` keeps the answers of reviewers that cost something.
+
+    Raises:
+        UserError: unknown kind or option (with the nearest known one), or a bad value.
+    """
+    if isinstance(spec, str):
+        spec = {"kind": spec}
+    if not isinstance(spec, Mapping):
+        raise UserError(f"a reviewer is a name or a mapping with 'kind', not {spec!r}")
+    options = dict(spec)
+    kind = options.pop("kind", None)
+    if kind not in REVIEWERS:
+        known = list(REVIEWERS)
+        what = "a reviewer without 'kind'" if kind is None else f"unknown reviewer '{kind}'"
+        raise UserError(f"{what}{nearest(str(kind), known)}; reviewers: {', '.join(known)}")
+    return _make(str(kind), _parse(str(kind), options), cache)
+
+
+def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
+    if isinstance(options, LlmOptions):
+        return LlmReviewer(options, cache)
+    if isinstance(options, NoisyOptions):
+        return NoisyReviewer(
+            load_reviewer(options.inner, cache=cache),
+            tpr=options.tpr,
+            fpr=options.fpr,
+            seed=options.seed,
+            critiques=options.critiques,
+            name=options.name,
+        )
+    if isinstance(options, HumanOptions):
+        if options.labels is None:
+            return TerminalReviewer(options.name)
+        return HumanReviewer(read_labels(options.labels), options.name)
+    if isinstance(options, ScriptedOptions):
+        return ScriptedReviewer.from_file(
+            options.reviews, recorded=options.recorded, delay=options.delay, name=options.name
+        )
+    if isinstance(options, GoldOptions):
+        return GoldReviewer(options.name)
+    assert isinstance(options, ArithmeticOptions), kind
+    return ArithmeticReviewer(options.name)
+
+
+def _parse(kind: str, options: dict[str, Any]) -> BaseModel:
+    model = _OPTIONS[kind]
+    known = list(model.model_fields)
+    for name in options:
+        if name not in known:
+            raise UserError(
+                f"reviewer {kind}: unknown option '{name}'{nearest(name, known)}; "
+                f"it takes {', '.join(known)}"
+            )
+    try:
+        return model.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            raise UserError(f"reviewer {kind}: option '{where}' is required") from None
+        raise UserError(f"reviewer {kind}: option {where}: {message}") from None

@@ -1,0 +1,76 @@
+"""``apportion review``: traces, also from elsewhere, to verdicts on their steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apportion.cli.console import SPEC_HELP, say
+
+
+def review(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="FILE|RUN", help="Traces: see docs/records.md.")
+    ],
+    reviewer: Annotated[
+        list[str],
+        typer.Option("--reviewer", "-r", help=f"{SPEC_HELP}, or llm:MODEL@URL; repeatable."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Directory; default runs/review-NAME.")] = None,
+    map: Annotated[list[str] | None, typer.Option(help="COLUMN=field; repeatable.")] = None,
+    segment: Annotated[str, typer.Option(help="How to cut; see apportion ls segmenters.")] = "line",
+    consensus: Annotated[
+        str | None, typer.Option(help="Such as union, or majority:quorum=0.8.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Shared cache of paid reviews; default in --out.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Reviews at a time, each.")] = 64,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
+) -> None:
+    """Review the steps of traces; what is already reviewed is not reviewed again."""
+    from apportion.cli.reviewing import review_missing
+    from apportion.cli.specs import parse_spec
+    from apportion.cli.stage import (
+        copy_records,
+        default_out,
+        open_stage,
+        read_input,
+        voting,
+        write_page,
+    )
+    from apportion.cli.summary import review_summary
+    from apportion.review import load_reviewer
+    from apportion.review.cache import ReviewCache
+    from apportion.segment import segment as cut
+
+    specs = [parse_spec(text, "kind") for text in reviewer]
+    votes = voting(consensus, sources)
+    cut("", how=segment)  # refuse an unknown segmenter before anything is written
+    given = read_input(sources, map or [])
+    settings = {
+        "stage": "review",
+        "sources": [str(source) for source in sources],
+        "reviewers": specs,
+        "segment": segment,
+        "consensus": votes,
+    }
+    folder = out or default_out("review", sources)
+    for spec in specs:
+        load_reviewer(spec)  # refuse a wrong option before anything is written
+    with open_stage(folder, settings, given.complaints, resume=resume, clean=clean) as run:
+        copy_records(run, given)
+        store = ReviewCache(cache or folder / "reviews.sqlite")
+        try:
+            reviewers = [load_reviewer(spec, cache=store) for spec in specs]
+            review_missing(run, reviewers, given.rollouts, segment, concurrency, plain)
+        finally:
+            store.close()
+        for line in review_summary(given.rollouts, run.read("reviews")[0], votes):
+            say(line)
+        run.finish()
+    say(str(write_page(folder)))

@@ -1,0 +1,87 @@
+"""The work of ``apportion review``: asks for the reviews that a directory lacks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+
+from apportion.cli.console import Progress, note, plural
+from apportion.cli.summary import Spent
+from apportion.records import RunDirectory
+from apportion.review.base import Reviewer
+from apportion.review.human import TerminalReviewer
+from apportion.review.panel import Item, review_all
+from apportion.segment import segment as cut
+from apportion.trace import Review, Rollout
+
+
+def review_missing(
+    run: RunDirectory,
+    reviewers: Sequence[Reviewer],
+    rollouts: Sequence[Rollout],
+    segmenter: str,
+    concurrency: int,
+    plain: bool,
+) -> None:
+    """Ask for every review that the directory lacks. Failed ones of an earlier run are asked for
+    again, and leave the file first."""
+    names = {reviewer.name for reviewer in reviewers}
+    dropped = run.keep(
+        "reviews", lambda r: r.get("error") is None or r.get("reviewer") not in names
+    )
+    if dropped:
+        note(f"{plural(dropped, 'failed review')} of before will be tried again")
+    present = run.ids("reviews")
+    panels = _missing(reviewers, rollouts, present)
+    wanted = sum(len(asked) * sum(r.critiques for r in panel) for panel, asked in panels)
+    spent = Spent()
+    # A live display and questions at the terminal would write over each other.
+    plain = plain or any(isinstance(reviewer, TerminalReviewer) for reviewer in reviewers)
+    with Progress("review", wanted, plain=plain) as progress:
+
+        def arrived(found: Review) -> None:
+            if (found.rollout_id, found.reviewer, found.critique) not in present:
+                run.append("reviews", found)
+            spent.add(found.usage)
+            progress.advance(detail=spent.short())
+
+        asyncio.run(_ask(panels, segmenter, concurrency, arrived))
+
+
+def _missing(
+    reviewers: Sequence[Reviewer], rollouts: Sequence[Rollout], present: set[Hashable]
+) -> list[tuple[list[Reviewer], list[Rollout]]]:
+    """Rollouts together with the reviewers that have not said all they can of them."""
+    by_panel: dict[tuple[int, ...], list[Rollout]] = defaultdict(list)
+    for rollout in rollouts:
+        lacking = tuple(
+            index
+            for index, reviewer in enumerate(reviewers)
+            if any((rollout.id, reviewer.name, k) not in present for k in range(reviewer.critiques))
+        )
+        if lacking:
+            by_panel[lacking].append(rollout)
+    return [([reviewers[i] for i in panel], asked) for panel, asked in by_panel.items()]
+
+
+async def _ask(
+    panels: Sequence[tuple[list[Reviewer], list[Rollout]]],
+    segmenter: str,
+    concurrency: int,
+    arrived: Callable[[Review], None],
+) -> None:
+    try:
+        for panel, rollouts in panels:
+            items = [_item(rollout, segmenter) for rollout in rollouts]
+            await review_all(panel, items, on_review=arrived, max_concurrency=concurrency)
+    finally:
+        for reviewer in {id(r): r for panel, _ in panels for r in panel}.values():
+            close = getattr(reviewer, "aclose", None)
+            if close is not None:
+                await close()
+
+
+def _item(rollout: Rollout, segmenter: str) -> Item:
+    steps = cut(rollout.text, rollout.reasoning_end, segmenter)
+    return Item(rollout.problem, rollout.text, steps, rollout.outcome, rollout.id)

@@ -1,0 +1,105 @@
+"""``apportion sample``: problems of a recipe's task, completed by its policy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apportion.cli.console import Progress, plural, say
+from apportion.errors import UserError
+from apportion.trace import Problem, Rollout
+
+if TYPE_CHECKING:
+    from apportion.config import RunConfig
+    from apportion.policies import Policy
+    from apportion.tasks import Task
+
+_PROBLEMS_AT_ONCE = 16
+
+
+def sample(
+    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a shipped one.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]", help="Such as policy.checkpoint=runs/x/dca-s0."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory; default runs/sample-NAME.")] = None,
+    problems: Annotated[int, typer.Option(min=1, help="How many problems.")] = 32,
+    completions: Annotated[int, typer.Option("--completions", "-n", min=1, help="Of each.")] = 8,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
+) -> None:
+    """Sample completions and score them; no review, no training."""
+    from apportion.cli.stage import open_stage, write_page
+    from apportion.cli.train import need_training
+    from apportion.config import resolve
+    from apportion.tasks import load_task
+
+    config = resolve(recipe, overrides or ())
+    if split not in ("train", "validation", "test"):
+        raise UserError(f"--split '{split}': use train, validation or test")
+    task = load_task(config.task)
+    if config.policy.kind != "scripted":
+        need_training()
+    settings = {
+        "stage": "sample",
+        "task": config.task,
+        "policy": config.policy.model_dump(mode="json", exclude_none=True),
+        "temperature": config.train.temperature,
+        "max_completion_tokens": config.train.max_completion_tokens,
+        "problems": problems,
+        "completions": completions,
+        "split": split,
+        "seed": seed,
+    }
+    folder = out or Path("runs") / f"sample-{config.name}"
+    chosen: list[Problem] = task.problems(split, problems, seed)  # type: ignore[arg-type]
+    with open_stage(folder, settings, [], resume=resume, clean=clean) as run:
+        done = Counter(str(name).rsplit("/", 1)[0] for name in run.ids("rollouts"))
+        left = [p for p in chosen if done[f"{p.id}/s{seed}"] < completions]
+        if left:
+            policy = _policy(config)
+            with Progress("sample", len(left) * completions, plain=plain) as progress:
+                for start in range(0, len(left), _PROBLEMS_AT_ONCE):
+                    batch = left[start : start + _PROBLEMS_AT_ONCE]
+                    rollouts = policy.sample(
+                        batch,
+                        n=completions,
+                        temperature=config.train.temperature,
+                        max_tokens=config.train.max_completion_tokens,
+                        seed=seed,
+                        reasoning_end=task.reasoning_end,
+                    )
+                    present = run.ids("rollouts")
+                    new = [_scored(task, r) for r in rollouts if r.id not in present]
+                    run.append("rollouts", *new)
+                    progress.advance(len(rollouts))
+        say(_summary(run.read("rollouts")[0]))
+        run.finish()
+    say(str(write_page(folder)))
+
+
+def _policy(config: RunConfig) -> Policy:
+    from apportion.policies import load_policy
+
+    return load_policy(config.policy.model_dump(exclude_none=True))
+
+
+def _scored(task: Task, rollout: Rollout) -> Rollout:
+    return rollout.model_copy(update={"outcome": task.score(rollout.problem, rollout.text)})
+
+
+def _summary(rollouts: list[Rollout]) -> str:
+    known = [rollout.outcome for rollout in rollouts if rollout.outcome is not None]
+    right = sum(outcome >= 0.5 for outcome in known)
+    undecided = len(rollouts) - len(known)
+    share = f", {right:,} of {len(known):,} right ({right / len(known):.1%})" if known else ""
+    return f"{plural(len(rollouts), 'completion')}{share}" + (
+        f", {undecided:,} undecided" if undecided else ""
+    )

@@ -1,0 +1,89 @@
+"""``apportion train``: a recipe to a run directory."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apportion.cli.console import note, plural, say
+from apportion.errors import UserError
+
+if TYPE_CHECKING:
+    from apportion.config import RunConfig
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a shipped one.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]", help="Such as credit.method=capo seed=3."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0..4 or 0,1,2.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Replace the run in --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved configuration and the work.")
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
+) -> None:
+    """Train every arm of a recipe with every seed, and write the report."""
+    from apportion.config import check_parts, parse_seeds, resolve
+
+    wanted = list(overrides or ())
+    if seeds is not None:
+        wanted.append(f"seeds={parse_seeds(seeds)}")
+    config = resolve(recipe, wanted)
+    check_parts(config)
+    if dry_run:
+        import yaml
+
+        say(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        note(estimate(config))
+        return
+    need_training()
+    from apportion.train.run import run_recipe
+
+    folder = out or Path("runs") / config.name
+    result = run_recipe(
+        config, folder, resume=resume, clean=clean, plain=plain, command=list(sys.argv)
+    )
+    say(str(result))
+
+
+def estimate(config: RunConfig) -> str:
+    """How much work the run is, in rollouts and evaluations."""
+    from apportion.config import expand_arms
+
+    runs = expand_arms(config)
+    names = dict.fromkeys(name for name, _, _ in runs)
+    if config.objective != "credit":
+        return f"{config.objective}: {plural(config.warm_start.problems, 'problem')}"
+    rollouts = sum(arm.train.updates * arm.train.rollouts_per_update for _, _, arm in runs)
+    evaluated = sum(_evaluations(arm) for _, _, arm in runs)
+    return (
+        f"{plural(len(names), 'arm')} × {plural(len(config.seeds), 'seed')} × "
+        f"{plural(config.train.updates, 'update')} × "
+        f"{plural(config.train.rollouts_per_update, 'rollout')}: "
+        f"{plural(rollouts, 'training rollout')}, {plural(evaluated, 'evaluation completion')}"
+    )
+
+
+def _evaluations(arm: RunConfig) -> int:
+    every = arm.eval.every
+    during = 1 + (arm.train.updates * arm.train.epochs // every if every else 0)
+    return during * arm.eval.problems + arm.eval.final_problems * (1 + arm.eval.samples)
+
+
+def need_training() -> None:
+    """Raises UserError where the extra ``train`` is not installed."""
+    missing = [name for name in ("torch", "transformers", "trl") if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"training needs {', '.join(missing)}: pip install 'apportion[train]' "
+            "(on a machine without GPU add -c constraints.txt, which picks the CPU build)"
+        )

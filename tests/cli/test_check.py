@@ -1,0 +1,78 @@
+"""apportion check and compare."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def test_a_task_that_scores_itself_rightly_is_fit(run: Callable) -> None:
+    result = run("check", "task", "words:operations=[2,3]", "-n", "20")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "words: fit, 20 problems tried"
+    assert "#### " in result.stdout  # an example with its gold solution
+    assert run("check", "task", "wrods").exit_code == 2
+
+
+def test_a_task_with_a_wrong_gold_answer_is_unfit(run: Callable, tmp_path: Path) -> None:
+    rows = [{"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}] * 3
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = {"kind": "gsm8k", "test": "q.jsonl"}
+    (tmp_path / "t.yaml").write_text(json.dumps(spec))
+    result = run("check", "task", "t.yaml", "-n", "3")
+    assert result.exit_code in (1, 2) and result.output
+
+
+def test_a_recipe_is_checked_without_training(run: Callable, recipe: Path) -> None:
+    result = run("check", "config", recipe)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("small: fit. 2 arms × 2 seeds")
+    assert run("check", "config", recipe, "segment=lines").exit_code == 2
+
+
+def test_an_exact_reviewer_is_fit_and_its_opposite_is_not(run: Callable) -> None:
+    exact = run("check", "reviewer", "gold", "-n", "10")
+    assert exact.exit_code == 0, exact.output
+    assert exact.stdout.splitlines()[-1] == "fit to train on"
+    assert "Youden J" in exact.stdout
+    harmful = run("check", "reviewer", "noisy:inner=gold,tpr=0.1,fpr=0.6", "-n", "10")
+    assert harmful.exit_code == 1
+    assert "unfit to train on: reviewer 'noisy'" in harmful.stdout.splitlines()[-1]
+
+
+def test_a_reviewer_is_measured_on_labelled_traces(run: Callable, traces: Path) -> None:
+    labels = [
+        {"rollout_id": "traces-1", "step": 0, "label": "useful", "correct": True},
+        {"rollout_id": "traces-2", "step": 0, "label": "harmful"},
+        {"rollout_id": "traces-3", "step": 0, "label": "harmful"},
+        {"rollout_id": "traces-3", "step": 1, "label": "useful", "correct": True},
+    ]
+    Path("labels.jsonl").write_text("".join(json.dumps(label) + "\n" for label in labels))
+    command = ["check", "reviewer", "arithmetic", "--traces", traces]
+    result = run(*command, "--labels", "labels.jsonl")
+    assert result.exit_code == 0, result.output
+    assert "Youden J             1.000" in result.stdout
+    assert run(*command).exit_code == 2
+    Path("labels.jsonl").write_text(json.dumps(labels[0] | {"rollout_id": "else"}) + "\n")
+    missing = run(*command, "--labels", "labels.jsonl")
+    assert missing.exit_code == 2 and "labels none of the traces" in missing.stderr
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["check", "nothing"], []])
+def test_an_incomplete_command_shows_how(run: Callable, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2 and "Usage" in result.output
+
+
+def test_runs_are_compared(run: Callable, traces: Path) -> None:
+    for name, segmenter in (("a", "line"), ("b", "whole")):
+        done = run("review", traces, "-r", "arithmetic", "--segment", segmenter, "--out", name)
+        assert done.exit_code == 0
+    result = run("compare", "a", "b", "--out", "both.html")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == "both.html" and Path("both.html").is_file()
+    assert "Accuracy" in result.stdout
+    for arguments in (["a", "nowhere"], ["a"]):
+        refused = run("compare", *arguments)
+        assert refused.exit_code == 2 and refused.stderr.startswith("apportion: ")

@@ -54,7 +54,9 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path):
 
     arms = [tmp_path / name / "random-s0" for name in ("straight", "killed")]
     one, two = (load_file(arm / "checkpoints" / "final" / "model.safetensors") for arm in arms)
+    before = load_file(start / "model.safetensors")
     assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(one[name], before[name]) for name in one)
     for kind in ("rollouts", "reviews", "credit", "metrics"):
         first, second = (without_clock(lines(arm / f"{kind}.jsonl")) for arm in arms)
         assert first == second, kind

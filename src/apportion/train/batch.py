@@ -173,9 +173,15 @@ class ReviewDesk:
         )
 
     def close(self) -> None:
-        if self._loop is not None:
-            self._loop.close()
-            self._loop = None
+        """Let the reviewers close their connections, then end the loop. Safe to call twice."""
+        if self._loop is None:
+            return
+        for reviewer in self._reviewers:
+            close = getattr(reviewer, "aclose", None)
+            if close is not None:
+                self._loop.submit(close()).result()
+        self._loop.close()
+        self._loop = None
 
 
 def _metrics(

@@ -101,7 +101,7 @@ class CreditGRPOTrainer(GRPOTrainer):
                 token_ids=completion_ids_list,
                 outcomes=outcomes_W[first : first + len(prompts)].tolist(),
                 decode=self._decode,
-                update=self.state.global_step,
+                update=self.state.global_step + 1,
                 first_index=first,
                 group_size=self.num_generations,
             )

@@ -15,13 +15,14 @@ def test_a_task_that_scores_itself_rightly_is_fit(run: Callable) -> None:
     assert run("check", "task", "wrods").exit_code == 2
 
 
-def test_a_task_with_a_wrong_gold_answer_is_unfit(run: Callable, tmp_path: Path) -> None:
-    rows = [{"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}] * 3
-    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    spec = {"kind": "gsm8k", "test": "q.jsonl"}
-    (tmp_path / "t.yaml").write_text(json.dumps(spec))
-    result = run("check", "task", "t.yaml", "-n", "3")
-    assert result.exit_code in (1, 2) and result.output
+def test_a_task_that_complains_of_itself_is_unfit(
+    run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apportion.tasks.words.Words.score", lambda self, problem, text: 0.0)
+    result = run("check", "task", "words", "-n", "3")
+    assert result.exit_code == 1
+    assert "the gold solution scores 0.0" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("words: unfit, ")
 
 
 def test_a_recipe_is_checked_without_training(run: Callable, recipe: Path) -> None:

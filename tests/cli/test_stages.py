@@ -1,6 +1,8 @@
 """apportion sample, review and credit on files and run directories."""
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,25 @@ import pytest
 from apportion import Review, StepVerdict
 from apportion.records import read_kind
 from apportion.segment import segment
+
+SHARED = Path(os.environ.get("APPORTION_DATA", Path(__file__).parents[3] / "shared/data"))
+SOLUTIONS = SHARED / "gsm8k/model_solutions_first660.jsonl"
+
+
+@pytest.mark.skipif(not SOLUTIONS.is_file(), reason=f"needs {SOLUTIONS} (see APPORTION_DATA)")
+def test_published_solutions_of_four_models_take_seconds(run: Callable) -> None:
+    start = time.process_time()
+    result = run("review", SOLUTIONS, "-r", "arithmetic", "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    assert time.process_time() - start < 30
+    lines = result.stdout.splitlines()
+    assert lines[0] == "2,640 traces, 1,008 of 2,640 scored ones right"
+    assert lines[1].startswith("right answers that hold a wrong step: ")
+    assert lines[2] == "2,640 reviews, 0 failed"
+    hold = int(lines[1].split(": ")[1].split(" of ")[0])
+    assert 5 <= hold <= 50
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    assert page.count("rest on reasoning with a wrong step") == 4  # one sentence for each model
 
 
 def test_review_of_a_foreign_file(run: Callable, traces: Path) -> None:

@@ -102,6 +102,7 @@ class LlmReviewer:
         """Raises UserError: no such prompt, prompt and granularity differ, the environment
         variable with the key is not set, a budget in dollars for a model without a price."""
         self.options, self.name, self.critiques = options, options.name, options.critiques
+        self.max_concurrency = options.max_concurrency
         self.prompt = _prompt_of(options)
         self.cache = cache
         price = Price(options.price.input, options.price.output) if options.price else None

@@ -118,6 +118,8 @@ def parse_prompt(name: str, text: str) -> Prompt:
 
 def defuse(text: str) -> str:
     """Make role tokens and speaker marks powerless. The length does not change."""
+    # Half a surrogate pair is no character and cannot be sent.
+    text = text.encode("utf-8", "replace").decode("utf-8")
     text = _ROLE_TOKENS.sub(lambda match: match.group().translate(_HARMLESS), text)
     return _SPEAKER.sub(lambda match: match[1] + "：", text)
 

@@ -144,6 +144,7 @@ def _find_object(content: str, form: type[_A]) -> _A:
         raise Unparseable(f"the reply was longer than {MAX_CONTENT} characters")
     decoder = json.JSONDecoder()
     position, found, problem = 0, None, "there was no complete JSON object in the reply"
+    outer_end = 0
     for _ in range(MAX_OBJECTS):
         position = content.find("{", position)
         if position < 0:
@@ -157,9 +158,11 @@ def _find_object(content: str, form: type[_A]) -> _A:
             found = form.model_validate(value)
             position = end
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            problem = f"{where}: {first['msg']}"
+            if end > outer_end:
+                outer_end = end
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"])
+                problem = f"{where}: {first['msg']}"
             # The wanted object may be inside this one, wrapped in a key of the model's own.
             position += 1
     if found is None:

@@ -61,7 +61,9 @@ async def review_all(
     for reviewer in reviewers:
         jobs = _jobs(len(items), column, reviewer.critiques)
         desk = _Desk(reviewer, items, table, on_review, timeout)
-        count = min(max_concurrency, len(items) * reviewer.critiques)
+        # What waits for a reviewer's own limit would wait inside its timeout.
+        limit = min(max_concurrency, getattr(reviewer, "max_concurrency", max_concurrency))
+        count = min(limit, len(items) * reviewer.critiques)
         workers.extend(asyncio.create_task(desk.work(jobs)) for _ in range(count))
         column += reviewer.critiques
     try:

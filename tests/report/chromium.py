@@ -8,18 +8,30 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BINARY = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 _ENDED = b"\0"
+# Chromium reads commands from descriptor 3 and answers on 4.
+_LAUNCH = """
+import os, sys
+os.dup2(int(sys.argv[1]), 100)
+os.dup2(int(sys.argv[2]), 101)
+os.dup2(100, 3)
+os.dup2(101, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Page:
@@ -34,11 +46,10 @@ class Page:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4.
-        shell = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
         flags = (*_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank")
+        pipes = (str(to_browser), str(from_browser))
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, str(BINARY), *flags],
+            [sys.executable, "-c", _LAUNCH, *pipes, str(BINARY), *flags],
             pass_fds=(to_browser, from_browser),
             stderr=subprocess.DEVNULL,
         )

@@ -202,7 +202,7 @@ def write_metrics(path: Path, arm: str, seed: int, updates: int, every: int = 10
     for update in range(0, updates + 1):
         done = speed * update / updates
         accuracy = 0.42 + 0.36 * (1 - math.exp(-1.6 * done)) + shift
-        count = {"review/calls": 256.0, "review/tokens": 130560.0, "review/failed": 15.0}
+        count = {"review/calls": 256.0, "review/tokens": 130560.0, "review/failed": 0.06}
         train: dict = {
             "reward/mean": round(accuracy - 0.08 + rng.gauss(0, 0.03), 4),
             "credit/agreed_tokens": 0.8,
@@ -213,8 +213,10 @@ def write_metrics(path: Path, arm: str, seed: int, updates: int, every: int = 10
         }
         if arm == "outcome":
             count = {"review/calls": 0.0, "review/tokens": 0.0, "review/failed": 0.0}
-        if arm == "shuffled" and update == 31:
-            train["alarm"] = "reviewer down: trained as outcome"
+        if arm == "shuffled" and update in (31, 32):
+            count["review/failed"] = 1.0
+        if arm == "capo" and seed == 1 and update == 50:
+            train["alarm"] = "collapse at update 50: accuracy 0.412 after 0.655"
         lines.append(_line(update, "train", train | count))
         if update % every == 0:
             lines.append(_line(update, "validation", _evaluation(accuracy, rng, done)))

@@ -23,12 +23,16 @@ KNOWN: list[tuple[str, str, bool]] = [
     ("eval/right_with_wrong_step", "Right answers with a wrong step", True),
     ("eval/length", "Length (tokens)", False),
     ("eval/steps", "Steps per completion", False),
+    ("eval/separators", "Line ends per completion", False),
+    ("eval/unfinished", "Cut off at the length limit", True),
     ("reward/mean", "Reward (sampled)", False),
+    ("reward/equal_groups", "Groups of equal outcomes", True),
     ("credit/agreed_tokens", "Tokens in agreed steps", True),
     ("credit/disputed_tokens", "Tokens in disputed steps", True),
     ("review/failed", "Failed reviews", False),
     ("train/grad_norm", "Gradient norm", False),
 ]
+_NOT_DRAWN = {"alarm", "review/calls", "review/tokens", "review/usd", "review/seconds"}
 SPLITS = ("validation", "test", "train")
 MOST_POINTS = 120
 
@@ -145,7 +149,7 @@ def charts(arms: Sequence[tuple[str, int, Sequence[Part]]]) -> list[Chart]:
 def _titled(metrics: set[str], split: str) -> list[tuple[str, str, bool]]:
     known = [entry for entry in KNOWN if entry[0] in metrics]
     names = {entry[0] for entry in KNOWN}
-    rest = sorted(m for m in metrics - names if m != "alarm" and not m.startswith("review/"))
+    rest = sorted(metrics - names - _NOT_DRAWN)
     titled = known + [(m, _title(m), m.startswith("eval/pass@")) for m in rest]
     if split != "validation":
         titled = [(m, f"{t}, {split}" if m.startswith("eval/") else t, s) for m, t, s in titled]
@@ -153,7 +157,7 @@ def _titled(metrics: set[str], split: str) -> list[tuple[str, str, bool]]:
 
 
 def _title(metric: str) -> str:
-    return metric.removeprefix("eval/").replace("_", " ").capitalize()
+    return metric.removeprefix("eval/").replace("_", " ").replace("/", " ").capitalize()
 
 
 def _series(

@@ -48,6 +48,8 @@ class Part:
     arm: str
     seed: int | None
     lines: tuple[MetricsLine, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -78,14 +80,32 @@ class Part:
         known = [measure.value for measure in values if measure]
         return sum(known) if known else None
 
-    def alarms(self) -> list[tuple[int, str]]:
-        """(update, sentence) for each different alarm, where it was first raised."""
-        first: dict[str, int] = {}
+    def alarms(self) -> list[tuple[int | None, str]]:
+        """(update, sentence) for each different alarm, where it was first raised; the update is
+        None where the sentence says it itself."""
+        first: dict[str, int | None] = {}
         for line in self.lines:
             text = line.metrics.get("alarm")
             if isinstance(text, str) and text:
                 first.setdefault(text, line.update)
+        ending = self.manifest.get("alarm")
+        if isinstance(ending, str) and ending:
+            first.setdefault(ending, None)
+        down, trained = self._reviewers_down()
+        if down:
+            share = "all" if len(down) == trained else f"{len(down):,} of {trained:,}"
+            text = f"reviewers down in {share} updates, which trained on the outcome alone"
+            first.setdefault(text, down[0])
         return [(update, text) for text, update in first.items()]
+
+    def _reviewers_down(self) -> tuple[list[int], int]:
+        """The updates in which every review failed, and how many had reviews."""
+        failed = [
+            (line.update, measure.value)
+            for line in self.lines
+            if (measure := read_measure(line.metrics.get("review/failed")))
+        ]
+        return [update for update, share in failed if share == 1.0], len(failed)
 
 
 @dataclass
@@ -126,8 +146,11 @@ class Run:
         return records
 
     def complain(self, complaints: Iterable[str]) -> None:
+        """Keep complaints for the page, each once however often its file is read."""
         prefix = f"{self.path}/"
-        self.complaints += [complaint.removeprefix(prefix) for complaint in complaints]
+        known = set(self.complaints)
+        new = [complaint.removeprefix(prefix) for complaint in complaints]
+        self.complaints += [complaint for complaint in new if complaint not in known]
 
 
 def read_measure(raw: Any) -> Measure | None:
@@ -197,11 +220,17 @@ def _load_part(run: Run, directory: Path) -> Part:
     if file.is_file():
         lines, complaints = read_jsonl(file, _Line)
         run.complain(complaints)
-    match = _PART_NAME.fullmatch(directory.resolve().name)
-    if match:
-        return Part(directory, match["arm"], int(match["seed"]), tuple(lines))
-    name = run.name if directory == run.path else directory.name
-    return Part(directory, name, None, tuple(lines))
+    name = directory.resolve().name
+    match = _PART_NAME.fullmatch(name)
+    if directory == run.path:
+        config, manifest = run.config, run.manifest
+    else:
+        config, manifest = (
+            _mapping(_read_text(directory / file), directory / file, run.notes)
+            for file in ("config.yaml", "manifest.json")
+        )
+    arm, seed = (match["arm"], int(match["seed"])) if match else (name, None)
+    return Part(directory, arm, seed, tuple(lines), config, manifest)
 
 
 def _note_gaps(run: Run) -> None:
@@ -217,6 +246,13 @@ def _note_gaps(run: Run) -> None:
         lacking = [part.label for part in run.parts if not part.has(kind)]
         if lacking:
             run.notes.append(f"No {kind}.jsonl in {_some(lacking)}: {consequence}.")
+    unfinished = [p.label for p in run.parts if p.lines and p.manifest and not _finished(p)]
+    if unfinished:
+        run.notes.append(f"Not finished when this page was made: {_some(unfinished)}.")
+
+
+def _finished(part: Part) -> bool:
+    return bool(part.manifest.get("finished"))
 
 
 def _some(names: Sequence[str], limit: int = 6) -> str:
@@ -244,7 +280,7 @@ def _mapping(text: str, path: Path, notes: list[str]) -> dict[str, Any]:
     try:
         value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError):
-        notes.append(f"{path.name} cannot be read.")
+        notes.append(f"{path.parent.name}/{path.name} cannot be read.")
         return {}
     return value if isinstance(value, dict) else {}
 

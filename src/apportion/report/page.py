@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from apportion import __version__
+from apportion.credit import METHODS
 from apportion.errors import UserError
 from apportion.records import write_text_atomic
 from apportion.report import wording
@@ -81,6 +82,8 @@ def run_page(run: Run, collected: Collected) -> str:
         facts=facts(run),
         traces=collected,
         view=SIDE_BY_SIDE,
+        baseline=BASELINE,
+        arm_heading="Arm" if run.measured else "Of",
     )
 
 
@@ -99,6 +102,7 @@ def render(
         charts=charts,
         controls=CONTROLS,
         shown=shown,
+        total=traces.total,
         shown_sentence=_shown(shown, traces.total),
         **context,
     )  # fmt: skip
@@ -108,12 +112,14 @@ def browser_data(
     traces: list[dict[str, Any]], charts: Sequence[Chart], view: str
 ) -> dict[str, Any]:
     """What the page's script reads."""
-    methods = sorted({m for t in traces for m in t["credit"]}, key=lambda m: (m != BASELINE, m))
+    known = list(METHODS)
+    found = {method for trace in traces for method in trace["credit"]}
+    methods = [m for m in known if m in found] + sorted(found.difference(known))
     strongest = {}
     for method in methods:
         peaks = [t["credit"][method]["peak"] for t in traces if method in t["credit"]]
-        known = [peak for peak in peaks if peak is not None]
-        strongest[method] = float(np.percentile(known, 90)) if known else 0.0
+        given = [peak for peak in peaks if peak is not None]
+        strongest[method] = float(np.percentile(given, 90)) if given else 0.0
     return {
         "traces": traces,
         "methods": methods,
@@ -211,7 +217,6 @@ def facts(run: Run) -> list[tuple[str, str, bool]]:
         else ("", None, False),
         ("Versions", _listing(versions), False),
         ("Source", _source(manifest.get("git")), True),
-        ("Directory", str(run.path), True),
         ("Page by", f"apportion {__version__}", False),
     ]
     return [(name, str(value), code) for name, value, code in found if value]
@@ -235,7 +240,7 @@ def _shown(shown: int, total: int) -> str:
         return f"All {total:,} traces of the run." if total != 1 else "The one trace of the run."
     return (
         f"{shown:,} of {total:,} traces, chosen evenly over arms, right and wrong answers, and "
-        "early, middle and late training."
+        "early, middle and late training, and those with the credit of several methods."
     )
 
 
@@ -246,7 +251,7 @@ def _rests_on(charts: Sequence[Chart]) -> str:
     return f"n = {' or '.join(sorted(series))}."
 
 
-def strip(table: Table, row: Row, name: str) -> Strip | None:
+def strip(table: Table, row: Row, name: str, baseline: str) -> Strip | None:
     """Where an estimate lies among those of its column; None where one of them is infinite."""
     estimates = [f.estimate for r in table.rows if (f := r.figures.get(name)) and f.estimate]
     own = row.figures[name].estimate if name in row.figures else None
@@ -254,7 +259,7 @@ def strip(table: Table, row: Row, name: str) -> Strip | None:
     if own is None or len(estimates) < 2 or not np.isfinite(edges).all():
         return None
     low, high = min(edges), max(edges)
-    base = next((_value(r, name) for r in table.rows if r.name == BASELINE), None)
+    base = next((_value(r, name) for r in table.rows if r.name == baseline), None)
 
     def place(value: float | None) -> float | None:
         return None if value is None else round(3 + 94 * (value - low) / ((high - low) or 1), 1)
@@ -286,7 +291,6 @@ def _environment() -> Environment:
         "places": wording.places_for,
         "cost": wording.cost,
         "duration": wording.duration,
-        "p": wording.p_value,
         "share_of": share_of,
         "strip": strip,
     }

@@ -8,9 +8,10 @@ give the same page.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ RESAMPLES = 4000
 SEED = 20240229
 # 2**20 sign patterns take 0.1 s; beyond that the patterns are sampled.
 EXACT_LIMIT = 20
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,8 @@ def _strata(strata: Mapping[object, Sequence[float]] | Sequence[float]) -> list[
 
 
 def paired_bootstrap(
-    first: Mapping[object, float],
-    second: Mapping[object, float],
+    first: Mapping[K, float],
+    second: Mapping[K, float],
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
@@ -126,9 +129,28 @@ def paired_bootstrap(
     return stratified_bootstrap(differences, mean, resamples=resamples, seed=seed)
 
 
-def paired_differences(
-    first: Mapping[object, float], second: Mapping[object, float]
-) -> list[float]:
+def unpaired_bootstrap(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Estimate | None:
+    """Mean of second - mean of first, each resampled by itself; n is the smaller count."""
+    if not len(first) or not len(second):
+        return None
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    value, n = float(b.mean() - a.mean()), min(len(a), len(b))
+    if n < 2:
+        return Estimate(value, n)
+    rng = np.random.default_rng(seed)
+    drawn_a = a[rng.integers(0, len(a), (resamples, len(a)))].mean(axis=1)
+    drawn_b = b[rng.integers(0, len(b), (resamples, len(b)))].mean(axis=1)
+    low, high = np.percentile(drawn_b - drawn_a, [2.5, 97.5])
+    return Estimate(value, n, float(low), float(high))
+
+
+def paired_differences(first: Mapping[K, float], second: Mapping[K, float]) -> list[float]:
     """second - first for each common key, in the order of ``first``."""
     return [second[key] - first[key] for key in first if key in second]
 

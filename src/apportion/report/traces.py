@@ -14,6 +14,7 @@ import numpy as np
 
 from apportion.consensus import consensus
 from apportion.errors import UserError
+from apportion.records import parse_lines
 from apportion.report.data import Part, Run, outcome_class
 from apportion.segment import segment, steps_of_tokens
 from apportion.trace import Consensus, Credit, Review, Rollout, Step, StepConsensus, refine
@@ -80,9 +81,9 @@ class Collected:
         return sum((t for (part, _), t in self.tallies.items() if part in wanted), Tally())
 
 
-def consensus_options(run: Run) -> dict[str, Any]:
-    """How the run voted, from its configuration; the package's defaults where it does not say."""
-    given = run.config.get("consensus")
+def consensus_options(run: Run, part: Part) -> dict[str, Any]:
+    """How the part voted, from its configuration; the package's defaults where it does not say."""
+    given = part.config.get("consensus", run.config.get("consensus"))
     if isinstance(given, str):
         return {"rule": given}
     if not isinstance(given, Mapping):
@@ -90,9 +91,9 @@ def consensus_options(run: Run) -> dict[str, Any]:
     return {key: given[key] for key in _CONSENSUS_OPTIONS if given.get(key) is not None}
 
 
-def vote(run: Run, rollout: Rollout, reviews: Sequence[Review]) -> Consensus:
+def vote(run: Run, part: Part, rollout: Rollout, reviews: Sequence[Review]) -> Consensus:
     """The consensus of a rollout's reviews. A rule that this version does not know is noted."""
-    options = consensus_options(run)
+    options = consensus_options(run, part)
     try:
         return consensus(reviews, rollout.reasoning_end, rollout_id=rollout.id, **options)
     except (UserError, TypeError) as error:
@@ -111,16 +112,22 @@ class _Candidate:
 
 
 def collect(run: Run, max_traces: int) -> Collected:
-    """Choose at most ``max_traces`` traces, spread over arms, right and wrong, and training."""
+    """Choose at most ``max_traces`` traces, spread over arms, right and wrong, and training.
+
+    Traces with the credit of several methods count as a time of training of their own, so that
+    few of them are found among many with the credit of one.
+    """
     out = Collected()
     strata: dict[tuple[str, str, int], list[_Candidate]] = defaultdict(list)
     for part in run.parts:
         rollouts = {rollout.id: rollout for rollout in run.read(part, "rollouts")}
         out.total += len(rollouts)
         last = max((r.update or 0 for r in rollouts.values()), default=0)
+        methods = _methods_by_rollout(part)
         for rollout in rollouts.values():
             arm = arm_of(run, part, rollout)
-            phase = 3 * (rollout.update or 0) // (last + 1)
+            several = len(methods[rollout.id]) > 1
+            phase = 3 if several else 3 * (rollout.update or 0) // (last + 1)
             candidate = _Candidate(part, rollout, arm, phase)
             strata[arm, outcome_class(rollout.outcome), phase].append(candidate)
         for stratum in strata.values():
@@ -129,6 +136,17 @@ def collect(run: Run, max_traces: int) -> Collected:
     for part in run.parts:
         out.traces += _of_part(run, part, [c for c in chosen if c.part is part], out)
     return out
+
+
+def _methods_by_rollout(part: Part) -> dict[str, set[str]]:
+    """Which methods' credit each rollout has; lines that cannot be read are named elsewhere."""
+    found: dict[str, set[str]] = defaultdict(set)
+    if part.has("credit"):
+        path = part.path / "credit.jsonl"
+        pairs, _ = parse_lines(path, lambda _, v: (str(v.get("rollout_id")), str(v.get("method"))))
+        for rollout_id, method in pairs:
+            found[rollout_id].add(method)
+    return found
 
 
 def arm_of(run: Run, part: Part, rollout: Rollout) -> str:
@@ -183,7 +201,7 @@ def _trace(
 ) -> dict[str, Any]:
     """One trace as JSON. Offsets count code points; ``steps`` partition the whole text."""
     part, rollout = candidate.part, candidate.rollout
-    voted = vote(run, rollout, reviews)
+    voted = vote(run, part, rollout, reviews)
     steps = _steps(rollout, voted, credit)
     spans = [Step(step["a"], step["b"]) for step in steps]
     weights = [(s.end - s.start, s.agreement) for s in voted.steps if s.votes]

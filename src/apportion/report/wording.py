@@ -25,7 +25,10 @@ def number(value: float, digits: int = 3) -> str:
 
 def fixed(value: float, places: int = 3) -> str:
     """A fixed number of decimals, so that the figures of a column line up."""
-    return number(value) if math.isinf(value) else f"{value:,.{places}f}".replace("-", MINUS)
+    if math.isinf(value):
+        return number(value)
+    # Adding 0.0 turns the minus zero that rounding leaves into zero.
+    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", MINUS)
 
 
 def signed(value: float, places: int = 3) -> str:
@@ -56,7 +59,7 @@ def places_for(name: str) -> int:
 
 
 def p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def cost(tally: Tally | None) -> str:

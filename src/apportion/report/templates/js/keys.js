@@ -68,7 +68,7 @@ function onKey(event) {
   }
   // Arrows scroll the page unless a step or the list of traces has the focus.
   if (!state.trace || !inBrowser(event.target)) return;
-  const onStep = event.target.classList.contains("step");
+  const onStep = event.target instanceof Element && event.target.classList.contains("step");
   const inList = event.target === byId("list");
   const chosen = onStep || (state.step !== null && event.target === document.body);
   if (inList && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
@@ -97,5 +97,5 @@ const ARROWS = {
 };
 
 function isTyping(target) {
-  return target.matches("input, select, textarea");
+  return target instanceof Element && target.matches("input, select, textarea");
 }

@@ -33,9 +33,15 @@ function startBrowser() {
   state.view = data.view;
   relist();
   if (readHash()) { draw(); byId("traces").scrollIntoView(); }
-  else { open(listed[0]); draw(); }
+  else { open(firstTrace()); draw(); }
   window.addEventListener("hashchange", () => { if (readHash()) draw(); });
   window.addEventListener("resize", () => requestAnimationFrame(() => { drawRows(); drawArcs(); }));
+}
+
+// The first in the list among those that most methods gave credit to: there is most to see.
+function firstTrace() {
+  const most = Math.max(0, ...listed.map((trace) => methodsOf(trace).length));
+  return listed.find((trace) => methodsOf(trace).length === most) || null;
 }
 
 document.documentElement.classList.add("scripted");

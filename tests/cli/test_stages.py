@@ -10,6 +10,7 @@ import pytest
 
 from apportion import Review, StepVerdict
 from apportion.records import read_kind
+from apportion.review.arithmetic import ArithmeticReviewer
 from apportion.segment import segment
 
 SHARED = Path(os.environ.get("APPORTION_DATA", Path(__file__).parents[3] / "shared/data"))
@@ -51,15 +52,18 @@ def test_review_of_a_foreign_file(run: Callable, traces: Path) -> None:
 
 
 def test_the_same_directory_needs_resume_and_then_nothing_is_redone(
-    run: Callable, traces: Path
+    run: Callable, traces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run("review", traces, "-r", "arithmetic", "--out", "out")
-    before = Path("out/reviews.jsonl").read_bytes()
+    files = [Path("out/reviews.jsonl"), Path("out/rollouts.jsonl")]
+    before = [file.read_bytes() for file in files]
     refused = run("review", traces, "-r", "arithmetic", "--out", "out")
     assert refused.exit_code == 2 and "--resume" in refused.stderr
+    asked = []
+    monkeypatch.setattr(ArithmeticReviewer, "review", lambda *_, **__: asked.append(1))
     again = run("review", traces, "-r", "arithmetic", "--out", "out", "--resume")
     assert again.exit_code == 0 and again.stdout == first.stdout
-    assert Path("out/reviews.jsonl").read_bytes() == before
+    assert not asked and [file.read_bytes() for file in files] == before
     other = run(
         "review", traces, "-r", "arithmetic", "--segment", "whole", "--out", "out", "--resume"
     )

@@ -22,17 +22,17 @@ from functools import lru_cache
 from itertools import pairwise
 
 from apportion.review.reading.expressions import Unreadable, evaluate, number_value
-from apportion.review.reading.lexer import Atom, Number, atoms_of
+from apportion.review.reading.lexer import MAX_UNIT_WORDS, Atom, Number, atoms_of
 from apportion.review.reading.numbers import Value, agrees, show, words
 
 _HINT = re.compile(r"[=≈]|\b(?:is|are|equals|makes|gives)\b|\\approx")
 _CALCULATION = re.compile(r"<<([^<>\n]*)>>")
-_PRINTED = re.compile(r"[ \t]*\\?[$£€]?[ \t]*(-?\.?\d(?:[\d., ]*\d)?%?(?: ?[A-Za-z]+)?)")
+_PRINTED = re.compile(r"[ \t]*\\?[$£€]?[ \t]*(-?\.?\d(?:[\d., /]*\d)?%?(?: ?[A-Za-z]+)?)")
 
 # Units that convert into one another: an equation between two of them is not checked.
 _CONVERTIBLE = frozenset(
     words(
-        "cent dollar penny nickel dime quarter second minute hour day week month year inch foot "
+        "cent dollar penny nickel dime quarter second minute hour day week month year inch inche foot "
         "feet yard mile meter metre km cm mm kilometer centimeter kg gram kilogram ounce oz pound "
         "lb lbs ton gallon quart pint cup liter litre ml percent sec min hr mph"
     )
@@ -52,6 +52,12 @@ class Member:
     computes: bool
     after_prose: bool = False
     spaced_product: bool = False
+
+    @property
+    def twice_divided(self) -> bool:
+        """``2 / 1/4``: a fraction without parentheses may be meant as one number."""
+        operators = [atom.what for atom in self.atoms if atom.kind == "o"]
+        return ("/", "/") in pairwise(operators)
 
     @property
     def values(self) -> set[Value]:
@@ -172,8 +178,8 @@ def _chains(atoms: list[Atom], text: str) -> list[_Chain]:
     chains: list[_Chain] = []
     current = _Chain()
     for index, sign in enumerate(signs):
-        left = current.members[-1] if current.members and len(pieces[index]) == 1 else None
-        if left is None:
+        left = current.members[-1] if current.members else None
+        if left is None or pieces[index] != [list(left.atoms)]:
             chains.append(current)
             current = _Chain()
             left = _member(pieces[index][-1], text, suffix=True)
@@ -242,7 +248,9 @@ def _trim(atoms: Sequence[Atom], *, prefix: bool, suffix: bool) -> Sequence[Atom
         for index in range(len(atoms) - 1, -1, -1):
             depth += (atoms[index].kind == ")") - (atoms[index].kind == "(")
             if depth < 0:
-                atoms = atoms[index + 1 :]
+                # After an operator it opens a part of the expression, not a remark.
+                inside = index > 0 and atoms[index - 1].kind == "o"
+                atoms = [] if inside else atoms[index + 1 :]
                 break
     if prefix:
         depth = 0
@@ -279,8 +287,10 @@ def _equation(chain: _Chain, text: str) -> Equation | None:
             equation.right = True if equation.right is None and not equation.why else equation.right
         elif verdict is False:
             equation.right = False
-            number = right if not right.computes else left if not left.computes else right
-            equation.focus = (number.start, number.end)
+            # "12 = 3 * 5" states its result first; later members follow from those before.
+            stated_first = index == 0 and right.computes and not left.computes
+            at_fault = left if stated_first else right
+            equation.focus = (at_fault.start, at_fault.end)
             equation.why = _explain(left, right, text)
             break
         else:
@@ -304,7 +314,7 @@ def _check(left: Member, right: Member, sign: str, *, first: bool) -> bool | Non
         return True
     if right.computes and left.value == number_value(right.leaves[0], False):
         return True  # the equation runs on: 3 + 4 = 7 * 2
-    return None if _doubtful(left, right, first) else False
+    return None if _doubtful(left, right, sign, first) else False
 
 
 def _equal(left: Member, right: Member, sign: str) -> bool:
@@ -342,26 +352,50 @@ def _same(left_value: Value, right_value: Value, left: Member, right: Member) ->
     return rounded and abs(left_value - right_value) * 50 <= abs(left_value)
 
 
-def _doubtful(left: Member, right: Member, first: bool) -> bool:
+def _doubtful(left: Member, right: Member, sign: str, first: bool) -> bool:
     """Whether an equation that does not hold may still be meant otherwise."""
-    numbers = (*left.leaves, *right.leaves)
+    if any(n.doubtful for n in (*left.leaves, *right.leaves)):
+        return True
+    if left.spaced_product or right.spaced_product or left.twice_divided:
+        return True
+    return (
+        _other_units(left, right)
+        or _heading(left, right, sign, first)
+        or _loose_sum(left)
+        or _loose_sum(right)
+    )
+
+
+def _other_units(left: Member, right: Member) -> bool:
     whole = right.units and not right.computes and right.leaves[0].decimals == 0
     if whole and left.value.denominator > 1 and abs(left.value - right.value) < 1:
         return True  # 584.67 boxes are 584 whole ones, or 585
-    if any(number.doubtful for number in numbers) or left.spaced_product or right.spaced_product:
-        return True
-    if any(not _SCALES.isdisjoint(number.units[:1]) for number in numbers):
+    if any(not _SCALES.isdisjoint(n.units[:1]) for n in (*left.leaves, *right.leaves)):
         return True
     mine, theirs = left.convertible, right.convertible
-    if mine and theirs and mine.isdisjoint(theirs):
+    return bool(mine and theirs and mine.isdisjoint(theirs))
+
+
+def _heading(left: Member, right: Member, sign: str, first: bool) -> bool:
+    """The left side names something instead of computing it, or the right side goes on in prose:
+    ``1/4 of her money is $40``, ``weeks 1-2 = 96 - 70``, ``= 1/3 of $150 left``."""
+    if right.computes and (sign == ":" or any(atom.is_of for atom in right.atoms)):
         return True
-    if first and not left.computes and (not right.computes or left.after_prose or left.units):
+    share = len(left.leaves) == 2 and left.atoms[1].what == "/" and left.value < 1
+    if share and (sign == ":" or left.units):
         return True
-    if first and left.computes and right.computes and left.units:
+    if not first:
+        return False
+    named = left.after_prose or bool(left.units)
+    if not left.computes:
+        return named or not right.computes
+    return (named and right.computes) or len(left.leaves[-1].units) == MAX_UNIT_WORDS
+
+
+def _loose_sum(side: Member) -> bool:
+    """``20 + 10 %``, ``half of 6 - 4``, ``3 pens + 2 books``."""
+    if sum(number.percent for number in side.leaves) > 1:
         return True
-    signs = {atom.what for atom in left.atoms if atom.kind == "o"}
-    if sum(number.percent for number in left.leaves) > 1:
-        return True
-    # 20 + 10 %; half of 6 - 4; 3 pens + 2 books.
-    loose = any(n.percent or (n.part and not n.decimals) for n in left.leaves)
-    return not signs.isdisjoint("+-") and (loose or len(set(left.units)) > 1)
+    loose = any(n.percent or (n.part and not n.decimals) for n in side.leaves)
+    signs = {atom.what for atom in side.atoms if atom.kind == "o"}
+    return not signs.isdisjoint("+-") and (loose or len(set(side.units)) > 1)

@@ -49,6 +49,11 @@ class Atom(NamedTuple):
     what: str = ""
     number: Number | None = None
 
+    @property
+    def is_of(self) -> bool:
+        """The product that "of" stands for; no other sign for it has two characters."""
+        return self.what == "*" and self.end - self.start == 2
+
 
 class _Token(NamedTuple):
     kind: str
@@ -64,9 +69,9 @@ _TOKEN = re.compile(
   (?P<multiplied>multiplied[ ]by\b) | (?P<divided>divided[ ]by\b)
 | (?P<times>[xX](?=[ ]*[$£€]?[ ]*[\d(.])|[×·]|\\times\b|\\cdot\b)
 | (?P<word>[^\W\d_]++(?:[-'’][^\W\d_]++)*+(?![\d_]))
-| (?P<clock>\d+:\d[\d:]*|\d+,(?!\d{3}(?!\d))\d+)  # clock time, ratio, comma for a point
+| (?P<clock>\d+:\d[\d:]*|0\d{2,}|\d+,(?!\d{3}(?!\d))\d+)  # 3:30, 0730, comma for a point
 | (?P<ordinal>\d+(?:st|nd|rd|th)\b)
-| (?P<mixed>\d{1,4}[ ]\d{1,3}/\d{1,3}(?![\d.]))
+| (?P<mixed>\d{1,4}(?:[ ]and)?[ ]\d{1,3}/\d{1,3}(?![\d.]))
 | (?P<spaced>\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?![\d,]))
 | (?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\.{3}|…)?(?:[ ]?\\?%|[ ]percent\b)?
      |\.\d+(?:[ ]?\\?%)?)
@@ -197,10 +202,10 @@ class _Reader:
         return True
 
     def _part(self, index: int, word: str) -> bool:
-        """``half of 12``, ``half 12``, ``two thirds of 9``, ``2 thirds of 9``."""
+        """``half of 12``, ``two thirds of 9``, ``2 thirds of 9``."""
         _, start, end, _ = self.tokens[index]
         of = index + 1 < len(self.tokens) and self.tokens[index + 1].text.lower() == "of"
-        if not self._number_follows(index + 1 if of else index):
+        if not of or not self._number_follows(index + 1):
             return False
         value: Value = PART_WORDS[word]
         if self.words and self.words[-1].text.lower() in ("one", *NUMBER_WORDS):
@@ -210,11 +215,7 @@ class _Reader:
             before = self.atoms.pop()
             assert before.number is not None
             value, start = simple(Fraction(value * before.number.value)), before.start
-        elif not of and word != "half":
-            return False
         self._emit_number(value, start, end, part=True)
-        if not of:
-            self._emit(Atom("o", start, end, "*"))
         return True
 
     def _number_word(self, index: int, word: str, last: Atom | None) -> bool:
@@ -260,20 +261,23 @@ class _Reader:
             self._settle_words(atom)
         if atom.number is not None:
             atom.number.currency = self.currency
-            if self.atoms and self.atoms[-1].kind in "n)":
+            if self.atoms and self.atoms[-1].kind == "n":
                 # Two numbers with nothing between them belong to different clauses.
                 self.atoms.append(Atom("|", atom.start, atom.start))
+            elif self.atoms and self.atoms[-1].kind == ")":
+                self.atoms.append(Atom("?", atom.start, atom.start))
         self.currency = False
         self.atoms.append(atom)
 
     def _settle_words(self, right: Atom) -> None:
         """Decide what the words between the last atom and ``right`` are, and forget them."""
         run = [token.text.lower() for token in self.words]
+        attached = self.atoms != [] and self.words[0].start == self.atoms[-1].end
         start, end = self.words[0].start, self.words[-1].end
         self.words = []
         left = self.atoms[-1] if self.atoms else Atom("|", 0, 0)
         if left.kind in "n)":
-            self._after_operand(left, run, right, start, end)
+            self._after_operand(left, run, right, start, end, attached)
         elif left.kind == "o":
             if right.kind == "n" and _AFTER_OPERATOR.issuperset(run):
                 return
@@ -291,11 +295,14 @@ class _Reader:
         elif right.kind in "=~:":
             self.atoms.append(Atom("?", start, end))
 
-    def _after_operand(self, left: Atom, run: list[str], right: Atom, start: int, end: int) -> None:
+    def _after_operand(
+        self, left: Atom, run: list[str], right: Atom, start: int, end: int, attached: bool
+    ) -> None:
         """Units, or prose that ends the clause."""
-        variable = any(len(word) == 1 and word not in "ai" for word in run)
+        factor = len(run[0]) == 1 and (attached or run[0] not in "ai")  # 2x, 2 x, 3A, not 2 a
+        variable = factor or any(len(word) == 1 and word not in "ai" for word in run)
         prose = len(run) > MAX_UNIT_WORDS or not _CONJUNCTIONS.isdisjoint(run)
-        if variable and right.kind not in "n(|":
+        if factor or (variable and right.kind not in "n(|"):
             self.atoms.append(Atom("?", start, end))
         elif right.kind in "n(":
             self.atoms.append(Atom("|", start, end))

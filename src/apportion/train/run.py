@@ -53,7 +53,7 @@ def run_recipe(
                     _run_one(arm, seed, out / f"{name}-s{seed}", cache, progress, command)
         except BaseException:
             # What was recorded until here can be looked at whatever stopped the run.
-            if any(is_run(out / f"{name}-s{seed}") for name, seed, _ in arms):
+            if any(out.glob("*/metrics.jsonl")):
                 write_report(out)
             raise
         finally:
@@ -134,4 +134,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated")
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

@@ -246,3 +246,24 @@ def test_comparison_shows_answers_side_by_side(browser: Page, training_run, tmp_
     heads = browser.run("[...document.querySelectorAll('.column h3 span')].map(n => n.textContent)")
     assert {head.split(" ")[0] for head in heads} == {"outcome", "capo", "dca", "shuffled"}
     assert browser.messages == []
+
+
+def test_print_leaves_out_what_cannot_be_clicked(page: Page):
+    page.resize(800, 1000)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    shown = "getComputedStyle(document.querySelector('{}')).display"
+    hidden = (".pick", ".view", ".pick-chart", ".readout", ".turn")
+    assert {page.run(shown.format(name)) for name in hidden} == {"none"}
+    assert page.run(shown.format(".trace")) == "block"
+    assert page.run("document.querySelector('.figures').scrollWidth") <= 800
+    page.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_traces_without_disagreement_are_sorted_by_credit(browser: Page, tmp_path):
+    run = write_stage_run(tmp_path / "stage", problems=4)
+    reviews = (run / "reviews.jsonl").read_text().splitlines()
+    kept = [line for line in reviews if json.loads(line)["reviewer"] == "arithmetic"]
+    (run / "reviews.jsonl").write_text("\n".join(kept) + "\n")
+    browser.open(write_report(run))
+    assert browser.run("document.getElementById('sort').value") == "credit"
+    assert browser.messages == []

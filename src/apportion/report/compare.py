@@ -252,7 +252,7 @@ def _page(runs: Sequence[Run], collected: Sequence[Collected], comparison: Compa
         charts_of="",
         strips=_strips(comparison.differences),
         runs=[(name, facts(run), run.config_text) for name, run in zip(labels, runs, strict=True)],
-        arm_heading="Run",
+        arms="runs" if len(runs) > 1 else "arms" if runs[0].measured else "policies",
     )  # fmt: skip
 
 
@@ -264,7 +264,8 @@ def _traces(
 ) -> Collected:
     """The traces of all runs, named after the rows of the comparison."""
     names = {row.name for row in comparison.table.rows}
-    every = Collected(total=sum(found.total for found in collected))
+    total, timed = sum(c.total for c in collected), any(c.timed for c in collected)
+    every = Collected(total=total, timed=timed)
     for run, label, found in zip(runs, labels, collected, strict=True):
         arms = len({trace["arm"] for trace in found.traces}) if not run.measured else len(run.arms)
         for trace in found.traces:

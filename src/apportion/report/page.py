@@ -83,14 +83,21 @@ def run_page(run: Run, collected: Collected) -> str:
         traces=collected,
         view=SIDE_BY_SIDE,
         baseline=BASELINE,
-        arm_heading="Arm" if run.measured else "Of",
+        arms="arms" if run.measured else "policies",
     )
 
 
 def render(
-    template: str, *, traces: Collected, charts: Sequence[Chart], view: str, **context: Any
+    template: str,
+    *,
+    traces: Collected,
+    charts: Sequence[Chart],
+    view: str,
+    arms: str,
+    **context: Any,
 ) -> str:
-    """Fill a template; ``view`` is how the trace browser shows a trace at first."""
+    """Fill a template; ``view`` is how the trace browser shows a trace at first, ``arms`` what the
+    things compared are called (arms, policies, runs)."""
     script = _script()
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     shown = len(traces.traces)
@@ -98,18 +105,19 @@ def render(
         style=Markup(_style()),
         script=Markup(script),
         script_hash=Markup(f"sha256-{digest}"),
-        data=Markup(embed(browser_data(traces.traces, charts, view))),
+        data=Markup(embed(browser_data(traces.traces, charts, view, arms))),
+        arms=arms,
         charts=charts,
         controls=CONTROLS,
         shown=shown,
         total=traces.total,
-        shown_sentence=_shown(shown, traces.total),
+        shown_sentence=_shown(shown, traces, arms),
         **context,
     )  # fmt: skip
 
 
 def browser_data(
-    traces: list[dict[str, Any]], charts: Sequence[Chart], view: str
+    traces: list[dict[str, Any]], charts: Sequence[Chart], view: str, arms: str
 ) -> dict[str, Any]:
     """What the page's script reads."""
     known = list(METHODS)
@@ -126,6 +134,7 @@ def browser_data(
         "strongest": strongest,
         "showArms": len({trace["arm"] for trace in traces}) > 1,
         "charts": [chart.data() for chart in charts],
+        "arms": arms,
         "view": view if len(methods) > 1 or view != SIDE_BY_SIDE else "one",
     }
 
@@ -176,19 +185,16 @@ def _reach(row: Row) -> str:
 
 
 def _stage_lead(table: Table) -> list[str]:
-    sentences = []
-    for row in table.rows[:6]:
-        who = f"{row.name}: " if len(table.rows) > 1 else ""
-        lucky = row.figures["lucky"].estimate
-        if lucky is None:
-            sentences.append(f"{who}{row.about}.")
-            continue
-        wrong = f"{round(lucky.value * lucky.n):,} ({_told(row, 'lucky')})"
-        sentences.append(
-            f"{who}{'o' if who else 'O'}f {row.figures['lucky'].of} that were reviewed, {wrong} "
-            "rest on reasoning with a wrong step."
-        )
-    return sentences
+    """Of all policies together: how many right answers rest on a wrong step."""
+    counted = [e for row in table.rows if (e := row.figures["lucky"].estimate)]
+    right = sum(estimate.n for estimate in counted)
+    wrong = round(sum(estimate.value * estimate.n for estimate in counted))
+    if not right:
+        return []
+    answers = f"{right:,} right answer{'s' if right != 1 else ''} that were reviewed"
+    return [
+        f"Of {answers}, {wrong:,} rest on reasoning with a wrong step: {share_of(wrong, right)}."
+    ]
 
 
 def _value(row: Row, name: str) -> float | None:
@@ -235,13 +241,15 @@ def _source(git: Any) -> str | None:
     return f"{state.get('commit')}{' with changes' if state.get('dirty') else ''}"
 
 
-def _shown(shown: int, total: int) -> str:
-    if shown == total:
-        return f"All {total:,} traces of the run." if total != 1 else "The one trace of the run."
-    return (
-        f"{shown:,} of {total:,} traces, chosen evenly over arms, right and wrong answers, and "
-        "early, middle and late training, and those with the credit of several methods."
+def _shown(shown: int, traces: Collected, arms: str) -> str:
+    if shown == traces.total:
+        return f"All {shown:,} traces." if shown != 1 else "The only trace."
+    over = (
+        f"{shown:,} of {traces.total:,} traces, chosen evenly over {arms}, right and wrong answers"
     )
+    if traces.timed:
+        over += ", early, middle and late training, and those with the credit of several methods"
+    return f"{over}."
 
 
 def _rests_on(charts: Sequence[Chart]) -> str:

@@ -62,11 +62,12 @@ class Collected:
     """Traces chosen for the page, and what was counted on the way.
 
     ``tallies`` goes by (label of the part, reviewer) and counts every review of the run, not
-    only those of the chosen traces.
+    only those of the chosen traces. ``timed`` says that the traces come from training.
     """
 
     traces: list[dict[str, Any]] = field(default_factory=list)
     total: int = 0
+    timed: bool = False
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
 
     def reviewers(self) -> dict[str, Tally]:
@@ -117,7 +118,7 @@ def collect(run: Run, max_traces: int) -> Collected:
     Traces with the credit of several methods count as a time of training of their own, so that
     few of them are found among many with the credit of one.
     """
-    out = Collected()
+    out = Collected(timed=run.measured)
     strata: dict[tuple[str, str, int], list[_Candidate]] = defaultdict(list)
     for part in run.parts:
         rollouts = {rollout.id: rollout for rollout in run.read(part, "rollouts")}

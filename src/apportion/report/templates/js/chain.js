@@ -66,7 +66,7 @@ function viewControls(trace) {
   const same = sameProblem(trace);
   const choices = methods.map((m) => [m, m]);
   if (methods.length > 1) choices.push([SIDE, SIDE]);
-  if (same.length > 1) choices.push([ANSWERS, new Set(same.map((t) => t.arm)).size > 1 ? "across arms" : "other answers"]);
+  if (same.length > 1) choices.push([ANSWERS, new Set(same.map((t) => t.arm)).size > 1 ? "across " + data.arms : "other answers"]);
   if (!choices.length) return null;
   const group = el("div", { class: "segments", id: "methods", role: "group", "aria-label": "Credit method" });
   const chosen = columnsOf(trace).length > 1 ? state.view : methodFor(trace);

@@ -7,7 +7,6 @@ function draw() {
 }
 
 function startBrowser() {
-  data.traces.forEach((trace, order) => { trace.order = order; });
   const arms = [...new Set(data.traces.map((t) => t.arm))];
   byId("arm").append(el("option", { value: "" }, "all"), ...arms.map((arm) => el("option", { value: arm }, arm)));
   if (arms.length < 2) byId("arm-label").remove();
@@ -31,6 +30,7 @@ function startBrowser() {
   panel.addEventListener("pointerleave", hideTip);
 
   state.view = data.view;
+  if (!data.traces.some((trace) => trace.disagreement > 0)) state.sort = "credit";
   relist();
   if (readHash()) { draw(); byId("traces").scrollIntoView(); }
   else { open(firstTrace()); draw(); }

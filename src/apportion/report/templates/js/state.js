@@ -28,7 +28,7 @@ function methodsOf(trace) {
 function methodFor(trace) {
   const has = methodsOf(trace);
   if (has.includes(state.method)) return state.method;
-  return has.includes(trace.arm) ? trace.arm : has[0] || "";
+  return has.includes(trace.arm) ? trace.arm : has.find((method) => method !== "outcome") || has[0] || "";
 }
 
 function peak(trace) {
@@ -36,6 +36,7 @@ function peak(trace) {
   return credit && credit.peak !== null ? credit.peak : -1;
 }
 
+const byName = new Intl.Collator("en", { numeric: true });
 const ORDERS = {
   disagreement: (t) => (t.disagreement === null ? -1 : t.disagreement),
   credit: peak,
@@ -49,9 +50,9 @@ function relist() {
     .filter((t) => state.filter === "all" || t.class === state.filter)
     .filter((t) => !state.arm || t.arm === state.arm)
     .filter((t) => !query || haystack(t).includes(query))
-    .map((t) => [key(t), t])
-    .sort((a, b) => b[0] - a[0] || a[1].order - b[1].order)
-    .map((pair) => pair[1]);
+    .map((t) => [key(t), state.sort === "id" ? 0 : peak(t), t])
+    .sort((a, b) => b[0] - a[0] || b[1] - a[1] || byName.compare(a[2].id, b[2].id))
+    .map((entry) => entry[2]);
 }
 
 // The columns of the main panel: one trace and one method each.
@@ -66,7 +67,7 @@ function columnsOf(trace) {
 // where there is one arm only, its other answers.
 function answersBeside(trace) {
   const far = (t) => (t.seed === trace.seed ? 0 : 1e9) + Math.abs((t.update || 0) - (trace.update || 0));
-  const rest = sameProblem(trace).filter((t) => t !== trace).sort((a, b) => far(a) - far(b) || a.order - b.order);
+  const rest = sameProblem(trace).filter((t) => t !== trace).sort((a, b) => far(a) - far(b) || byName.compare(a.id, b.id));
   const arms = [...new Set(rest.map((t) => t.arm))].filter((arm) => arm !== trace.arm).sort();
   const beside = arms.length ? arms.map((arm) => rest.find((t) => t.arm === arm)) : rest;
   return [trace, ...beside.slice(0, 7)];

@@ -110,6 +110,33 @@ def test_a_reviewer_joins_those_who_were_there(run: Callable, traces: Path) -> N
     assert reviewers.count("arithmetic") == reviewers.count("blind") == 3
 
 
+def test_a_reviewer_of_the_same_name_is_asked_anew(run: Callable, traces: Path) -> None:
+    run("review", traces, "-r", "arithmetic", "--out", "a")
+    blind = "{kind: noisy, inner: arithmetic, tpr: 0.0, fpr: 0.0, name: arithmetic}"
+    assert run("review", "a", "-r", blind, "--out", "b").exit_code == 0
+    reviews = read_kind("b", "reviews")[0]
+    assert len(reviews) == 3
+    assert not any(verdict.wrong for review in reviews for verdict in review.verdicts)
+
+
+def test_a_reviewer_that_is_down_is_an_error_and_resume_mends_it(
+    run: Callable, traces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    review = ArithmeticReviewer.review
+
+    async def down(*_: object, **__: object) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(ArithmeticReviewer, "review", down)
+    result = run("review", traces, "-r", "arithmetic", "--out", "out")
+    assert result.exit_code == 2
+    assert "every review failed (" in result.stderr and "nobody there" in result.stderr
+    assert "3 reviews, 3 failed, most often: " in result.stdout
+    monkeypatch.setattr(ArithmeticReviewer, "review", review)
+    again = run("review", traces, "-r", "arithmetic", "--out", "out", "--resume")
+    assert again.exit_code == 0 and "3 reviews, 0 failed" in again.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -117,6 +144,7 @@ def test_a_reviewer_joins_those_who_were_there(run: Callable, traces: Path) -> N
         (["traces.jsonl", "-r", "arithmetik"], "(did you mean 'arithmetic'?)"),
         (["traces.jsonl", "-r", "arithmetic:tpr=1"], "tpr"),
         (["traces.jsonl", "-r", "arithmetic", "--segment", "lines"], "unknown segmenter 'lines'"),
+        (["traces.jsonl", "-r", "arithmetic", "-r", "arithmetic"], "are named 'arithmetic'"),
         (["traces.jsonl", "-r", "arithmetic", "--map", "x"], "--map 'x': write COLUMN=field"),
         (["traces.jsonl", "-r", "arithmetic", "--map", "x=prompt"], "no column 'x'"),
         (["traces.jsonl", "-r", "arithmetic", "--consensus", "unoin"], "consensus: "),

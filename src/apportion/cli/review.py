@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from apportion.cli.console import SPEC_HELP, say
+from apportion.errors import UserError
 
 
 def review(
@@ -33,7 +34,7 @@ def review(
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
 ) -> None:
     """Review the steps of traces; what is already reviewed is not reviewed again."""
-    from apportion.cli.reviewing import review_missing
+    from apportion.cli.reviewing import review_missing, reviewer_names
     from apportion.cli.specs import parse_spec
     from apportion.cli.stage import (
         copy_records,
@@ -60,17 +61,19 @@ def review(
         "consensus": votes,
     }
     folder = out or default_out("review", sources)
-    for spec in specs:
-        load_reviewer(spec)  # refuse a wrong option before anything is written
+    # Refuse wrong options before anything is written.
+    names = reviewer_names([load_reviewer(spec) for spec in specs])
     with open_stage(folder, settings, given.complaints, resume=resume, clean=clean) as run:
-        copy_records(run, given)
+        copy_records(run, given, without=names)
         store = ReviewCache(cache or folder / "reviews.sqlite")
         try:
             reviewers = [load_reviewer(spec, cache=store) for spec in specs]
-            review_missing(run, reviewers, given.rollouts, segment, concurrency, plain)
+            down = review_missing(run, reviewers, given.rollouts, segment, concurrency, plain)
         finally:
             store.close()
         for line in review_summary(given.rollouts, run.read("reviews")[0], votes):
             say(line)
         run.finish()
     say(str(write_page(folder)))
+    if down is not None:
+        raise UserError(f"every review failed ({down}): mend that, then add --resume")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 from apportion.cli.console import Progress, note, plural
 from apportion.cli.summary import Spent
+from apportion.errors import UserError
 from apportion.records import RunDirectory
 from apportion.review.base import Reviewer
 from apportion.review.human import TerminalReviewer
@@ -23,9 +24,9 @@ def review_missing(
     segmenter: str,
     concurrency: int,
     plain: bool,
-) -> None:
+) -> str | None:
     """Ask for every review that the directory lacks. Failed ones of an earlier run are asked for
-    again, and leave the file first."""
+    again, and leave the file first. Returns why, if all that were asked for failed."""
     names = {reviewer.name for reviewer in reviewers}
     dropped = run.keep(
         "reviews", lambda r: r.get("error") is None or r.get("reviewer") not in names
@@ -36,6 +37,7 @@ def review_missing(
     panels = _missing(reviewers, rollouts, present)
     wanted = sum(len(asked) * sum(r.critiques for r in panel) for panel, asked in panels)
     spent = Spent()
+    errors: list[str | None] = []
     # A live display and questions at the terminal would write over each other.
     plain = plain or any(isinstance(reviewer, TerminalReviewer) for reviewer in reviewers)
     with Progress("review", wanted, plain=plain) as progress:
@@ -43,10 +45,21 @@ def review_missing(
         def arrived(found: Review) -> None:
             if (found.rollout_id, found.reviewer, found.critique) not in present:
                 run.append("reviews", found)
+            errors.append(found.error)
             spent.add(found.usage)
             progress.advance(detail=spent.short())
 
         asyncio.run(_ask(panels, segmenter, concurrency, arrived))
+    return errors[0] if errors and None not in errors else None
+
+
+def reviewer_names(reviewers: Sequence[Reviewer]) -> set[str]:
+    """Their names. Raises UserError where two have the same: their reviews would be one's."""
+    names = [reviewer.name for reviewer in reviewers]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two reviewers are named '{name}': give one another, ...,name=OTHER")
+    return set(names)
 
 
 def _missing(

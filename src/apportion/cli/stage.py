@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,12 +117,15 @@ def write_page(out: Path) -> Path:
     return write_report(out)
 
 
-def copy_records(run: RunDirectory, given: Input) -> None:
-    """Copy the input's records that the directory lacks, so that it stands for itself."""
+def copy_records(run: RunDirectory, given: Input, without: Collection[str] = ()) -> None:
+    """Copy the input's records that the directory lacks, so that it stands for itself; but no
+    review by a reviewer in ``without``, which is about to be asked itself."""
     present = run.ids("rollouts")
     run.append("rollouts", *(r for r in given.rollouts if r.id not in present))
     present = run.ids("reviews")
     for review in given.reviews:
+        if review.reviewer in without:
+            continue
         if (review.rollout_id, review.reviewer, review.critique) not in present:
             run.append("reviews", review)
     note(f"{plural(len(given.rollouts), 'trace')} in {run.path}")

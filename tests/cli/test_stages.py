@@ -14,6 +14,7 @@ from apportion.review.arithmetic import ArithmeticReviewer
 from apportion.segment import segment
 
 SHARED = Path(os.environ.get("APPORTION_DATA", Path(__file__).parents[3] / "shared/data"))
+KINDS = ("finetuning", "verification")
 SOLUTIONS = SHARED / "gsm8k/model_solutions_first660.jsonl"
 
 
@@ -30,7 +31,8 @@ def test_published_solutions_of_four_models_take_seconds(run: Callable) -> None:
     hold = int(lines[1].split(": ")[1].split(" of ")[0])
     assert 5 <= hold <= 50
     page = Path("out/report.html").read_text(encoding="utf-8")
-    assert page.count("rest on reasoning with a wrong step") == 4  # one sentence for each model
+    assert "with a wrong step" in page
+    assert all(f"{size}_{kind}" in page for size in ("6b", "175b") for kind in KINDS)
 
 
 def test_review_of_a_foreign_file(run: Callable, traces: Path) -> None:

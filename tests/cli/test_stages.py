@@ -243,6 +243,14 @@ def test_sample_refuses_a_split_that_is_none(run: Callable, tmp_path: Path) -> N
     assert result.exit_code == 2 and "--split 'tset'" in result.stderr
 
 
+def test_a_policy_that_is_not_there_leaves_nothing_behind(run: Callable, tmp_path: Path) -> None:
+    recipe = scripted_recipe(tmp_path)
+    policy = "policy={kind: tiny, checkpoint: nowhere}"
+    result = run("sample", recipe, policy, "--out", "out")
+    assert result.exit_code == 2 and "nowhere" in result.stderr
+    assert result.stderr.count("\n") == 1 and not Path("out").exists()
+
+
 def test_recorded_reviews_can_be_replayed(run: Callable, traces: Path) -> None:
     run("review", traces, "-r", "arithmetic", "--out", "a")
     spec = "scripted:reviews=a/reviews.jsonl,name=echo"

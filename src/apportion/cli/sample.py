@@ -59,12 +59,12 @@ def sample(
         "seed": seed,
     }
     folder = out or Path("runs") / f"sample-{config.name}"
+    policy = _policy(config)  # before the directory: a wrong path leaves nothing behind
     chosen: list[Problem] = task.problems(split, problems, seed)  # type: ignore[arg-type]
     with open_stage(folder, settings, [], resume=resume, clean=clean) as run:
         done = Counter(str(name).rsplit("/", 1)[0] for name in run.ids("rollouts"))
         left = [p for p in chosen if done[f"{p.id}/s{seed}"] < completions]
         if left:
-            policy = _policy(config)
             with Progress("sample", len(left) * completions, plain=plain) as progress:
                 for start in range(0, len(left), _PROBLEMS_AT_ONCE):
                     batch = left[start : start + _PROBLEMS_AT_ONCE]

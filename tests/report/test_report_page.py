@@ -106,7 +106,7 @@ def test_page_says_what_it_shows(scan):
     assert "reviewers down in 2 of 61 updates" in text
     assert "collapse at update 50" in text
     assert "unpriced" in text and "3 seeds × 200" in text
-    assert "shuffled would need more rollouts than it had" in text
+    assert "shuffled would need more than it had" in text
 
 
 def test_table_shows_the_mean_over_seeds(scan, training_run):

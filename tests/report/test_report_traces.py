@@ -215,6 +215,24 @@ def test_stage_table_counts_right_answers_with_a_wrong_step(tmp_path):
     assert figures["pass"].estimate.value == 1.0 and figures["pass"].of == "k = 4, 1 problem"
 
 
+def test_very_long_texts_are_shown_in_part(tmp_path):
+    text = "ab = 1\n" * 300_000
+    rollout = _rollout(
+        text,
+        len(text),
+        token_ids=tuple(range(300_000)),
+        token_spans=tuple((i, i + 7) for i in range(0, len(text), 7)),
+    )
+    ones = (1.0,) * 300_000
+    credit = Credit(rollout_id="a", method="dca", values=ones, advantages=ones)
+    review = Review(rollout_id="a", reviewer="r", error="x" * 1_000_000)
+    [trace] = _collect(tmp_path, [rollout], [review], [credit]).traces
+    assert trace["cut"] == len(text) and len(trace["text"]) == 40_000
+    assert trace["steps"][-1]["b"] == 40_000
+    assert len(trace["tokens"]) / 2 == sum(n for _, n in trace["credit"]["dca"]["advantages"])
+    assert len(json.dumps(trace)) < 1_500_000
+
+
 def test_unpriced_is_not_free(tmp_path):
     usages = [Usage(calls=1, usd=0.5), Usage(calls=1), Usage(cached=True)]
     reviews = [

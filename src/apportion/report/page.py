@@ -177,11 +177,11 @@ def _reach(row: Row) -> str:
     if value is None:
         return ""
     if np.isinf(value):
-        return f"{row.name} would need more rollouts than it had"
+        return f"{row.name} would need more than it had"
     estimate = row.figures["reach"].estimate
     assert estimate is not None
     share_needed = f"{wording.fixed(value, 2)} {wording.interval(estimate, 2)}"
-    return f"{row.name} needs {share_needed} times its rollouts"
+    return f"{row.name} needs {share_needed} times as many rollouts"
 
 
 def _stage_lead(table: Table) -> list[str]:

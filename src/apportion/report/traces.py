@@ -19,6 +19,9 @@ from apportion.report.data import Part, Run, outcome_class
 from apportion.segment import segment, steps_of_tokens
 from apportion.trace import Consensus, Credit, Review, Rollout, Step, StepConsensus, refine
 
+# A policy gone astray writes megabytes; a page of hundreds of traces must still open.
+LONGEST_TEXT = 40_000
+LONGEST_REASON = 4_000
 _CONSENSUS_OPTIONS = ("rule", "quorum", "min_reviews", "weights")
 
 
@@ -200,14 +203,16 @@ def _of_part(
 def _trace(
     run: Run, candidate: _Candidate, reviews: list[Review], credit: dict[str, Credit]
 ) -> dict[str, Any]:
-    """One trace as JSON. Offsets count code points; ``steps`` partition the whole text."""
-    part, rollout = candidate.part, candidate.rollout
+    """One trace as JSON. Offsets count code points; ``steps`` partition the text that is shown,
+    and ``cut`` is the length of the whole where that is longer."""
+    part, length = candidate.part, len(candidate.rollout.text)
+    rollout, credit = _shortened(candidate.rollout, credit)
     voted = vote(run, part, rollout, reviews)
     steps = _steps(rollout, voted, credit)
     spans = [Step(step["a"], step["b"]) for step in steps]
     weights = [(s.end - s.start, s.agreement) for s in voted.steps if s.votes]
-    length = sum(weight for weight, _ in weights)
-    agreement = sum(w * a for w, a in weights) / length if length else None
+    judged = sum(weight for weight, _ in weights)
+    agreement = sum(w * a for w, a in weights) / judged if judged else None
     return {
         "id": rollout.id if part.seed is None else f"{part.label}/{rollout.id}",
         "arm": candidate.arm,
@@ -217,6 +222,7 @@ def _trace(
         "prompt": rollout.problem.prompt,
         "answers": list(rollout.problem.answers),
         "text": rollout.text,
+        "cut": length if length > len(rollout.text) else None,
         "class": outcome_class(rollout.outcome),
         "outcome": rollout.outcome,
         "finish": rollout.finish,
@@ -226,6 +232,29 @@ def _trace(
         "reviews": [_review(review, spans) for review in reviews],
         "credit": {m: _credit(c, rollout, spans) for m, c in sorted(credit.items())},
     }
+
+
+def _shortened(rollout: Rollout, credit: dict[str, Credit]) -> tuple[Rollout, dict[str, Credit]]:
+    """The beginning of a very long rollout, with the credit of the tokens in it."""
+    if len(rollout.text) <= LONGEST_TEXT:
+        return rollout, credit
+    tokens = sum(end <= LONGEST_TEXT for _, end in rollout.token_spans)
+    whole = len(rollout.token_spans)
+    kept = {
+        method: record.model_copy(
+            update={"advantages": record.advantages[:tokens], "values": record.values[:tokens]}
+        )
+        if len(record.advantages) == whole
+        else record
+        for method, record in credit.items()
+    }
+    changes = {
+        "text": rollout.text[:LONGEST_TEXT],
+        "reasoning_end": min(rollout.reasoning_end, LONGEST_TEXT),
+        "token_spans": rollout.token_spans[:tokens],
+        "token_ids": rollout.token_ids[:tokens],
+    }
+    return rollout.model_copy(update=changes), kept
 
 
 def _steps(
@@ -273,8 +302,15 @@ def _review(review: Review, spans: Sequence[Step]) -> dict[str, Any]:
     for verdict in review.verdicts:
         shown = verdict.model_dump(exclude={"schema_version"}, exclude_defaults=True)
         shown["uses"] = list(shown.pop("depends_on", ()))
+        if "reason" in shown:
+            shown["reason"] = _brief(shown["reason"])
         verdicts.append(shown)
-    return {"reviewer": name, "error": review.error, "at": at, "verdicts": verdicts}
+    error = None if review.error is None else _brief(review.error)
+    return {"reviewer": name, "error": error, "at": at, "verdicts": verdicts}
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + " …"
 
 
 def _credit(record: Credit, rollout: Rollout, spans: Sequence[Step]) -> dict[str, Any]:

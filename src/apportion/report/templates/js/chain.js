@@ -43,7 +43,7 @@ function chainMean(trace, credit) {
 }
 
 function heading(trace) {
-  const where = [trace.seed === null && data.showArms && trace.arm, trace.update !== null && `update ${trace.update}`, count(trace.tokens.length / 2, "token"), trace.finish === "length" && "cut off at the length limit"];
+  const where = [trace.seed === null && data.showArms && trace.arm, trace.update !== null && `update ${trace.update}`, count(trace.tokens.length / 2, "token"), trace.finish === "length" && "cut off at the length limit", trace.cut && `the first ${characters(trace).length.toLocaleString("en")} of ${count(trace.cut, "character")}`];
   return el("div", { class: "trace-head" },
     el("span", { class: "verdict" }, trace.class),
     el("span", { class: "id" }, trace.id),

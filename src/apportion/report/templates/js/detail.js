@@ -95,11 +95,17 @@ function tokenStrip(trace, method, s) {
   const strongest = data.strongest[method];
   const chips = tokens.slice(0, 400).map((t) => {
     const text = slice(trace, trace.tokens[2 * t], trace.tokens[2 * t + 1]);
-    const shown = text.replace(/\n/g, "\u21b5").replace(/ /g, "\u00b7") || "\u2205";
+    const shown = visible(text);
     return tint(el("span", { class: "token", title: `token ${t}, value ${plain(values[t], 3)}` }, shown, el("small", {}, signed(advantages[t]))), advantages[t], strongest);
   });
   const more = tokens.length > 400 ? el("p", { class: "hint" }, `and ${tokens.length - 400} more`) : null;
   return block(`Advantage of its ${count(tokens.length, "token")} under ${method}`, el("div", { class: "tokens" }, chips), more);
+}
+
+// Blanks, line ends and characters without a shape of their own, made visible.
+function visible(text) {
+  const named = (c) => "U+" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+  return text.replace(/\n/g, "\u21b5").replace(/ /g, "\u00b7").replace(/[\p{Cc}\p{Cf}]/gu, named) || "\u2205";
 }
 
 function focusStep(column, s) {

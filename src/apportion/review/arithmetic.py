@@ -60,6 +60,7 @@ class ArithmeticReviewer:
     """
 
     critiques = 1
+    max_concurrency = 1  # it never waits, so a second review at once would only wait for the first
 
     def __init__(self, name: str = "arithmetic") -> None:
         self.name = name

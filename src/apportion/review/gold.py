@@ -70,6 +70,7 @@ class GoldReviewer:
     """
 
     critiques = 1
+    max_concurrency = 1  # it never waits, so a second review at once would only wait for the first
 
     def __init__(self, name: str = "gold") -> None:
         self.name = name

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from apportion.review.base import Reviewer
 from apportion.trace import Problem, Review, Step, StepVerdict
 
+UNLIMITED = 1_000_000  # as many as the panel allows
+
 
 class NoisyReviewer:
     """Wraps a reviewer so that it has about the given rates, if the wrapped one is exact.
@@ -36,6 +38,7 @@ class NoisyReviewer:
                 raise ValueError(f"{label} {rate} is not a probability")
         self.inner, self.tpr, self.fpr, self.seed = inner, tpr, fpr, seed
         self.critiques = inner.critiques if critiques is None else critiques
+        self.max_concurrency: int = getattr(inner, "max_concurrency", UNLIMITED)
         self.name = name
 
     @property

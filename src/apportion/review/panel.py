@@ -45,10 +45,11 @@ async def review_all(
 ) -> list[list[Review]]:
     """One list of reviews per item: reviewer by reviewer, critique by critique.
 
-    Up to ``max_concurrency`` reviews of each reviewer are in progress at once, so a slow endpoint
-    holds nobody else up. A reviewer that raises, or takes longer than ``timeout`` seconds, gives a
-    failed review that says so. ``on_review`` is called as each review arrives, in no fixed order;
-    what it raises ends the panel.
+    Up to ``max_concurrency`` reviews of each reviewer are in progress at once (fewer where the
+    reviewer has an attribute of that name), so a slow endpoint holds nobody else up. A reviewer
+    that raises, or takes longer than ``timeout`` seconds, gives a failed review that says so.
+    ``on_review`` is called as each review arrives, in no fixed order; what it raises ends the
+    panel.
 
     Raises:
         UserError: two reviewers have the same name.

@@ -158,7 +158,7 @@ class WarmStartConfig(Section):
     check_problems: int = Field(default=200, ge=1)
     hidden_size: int = Field(default=128, ge=8)
     layers: int = Field(default=4, ge=1)
-    vocab_size: int = Field(default=512, ge=64)
+    vocab_size: int = Field(default=768, ge=64)
 
 
 class Arm(Section):

@@ -120,5 +120,6 @@ def _stop_at(
 
 def _save(model: Any, tokenizer: Any, out: Path) -> None:
     half = copy.deepcopy(model).half()
+    half.config.use_cache = True  # training turns it off; sampling needs it
     half.save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -275,7 +275,8 @@ def write_training_run(
             )
     question = "Does step credit teach word problems in fewer rollouts than outcome credit?"
     config = f"name: words_quickstart\nquestion: {question}\narms: [{', '.join(arms)}]\n"
-    (path / "config.yaml").write_text(config + "seeds: [0, 1, 2]\ntask: {kind: words}\n")
+    config += f"seeds: {list(range(seeds))}\ntask: {{kind: words}}\n"
+    (path / "config.yaml").write_text(config)
     manifest = {
         "started": "2026-01-02T03:04:05+00:00",
         "finished": "2026-01-02T03:15:45+00:00",

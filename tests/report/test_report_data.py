@@ -108,6 +108,13 @@ def test_alarm_of_the_manifest_and_an_unfinished_arm(tmp_path):
     assert "Not finished when this page was made: dca-s0." in run.notes
 
 
+def test_arms_and_seeds_without_records_are_noted(tmp_path):
+    write_metrics(tmp_path / "outcome-s0", "outcome", 0, 10)
+    config = "arms: [{name: outcome, set: {}}, {name: dca, set: {}}]\nseeds: [0, 1]"
+    (tmp_path / "config.yaml").write_text(config)
+    assert "Nothing recorded yet of outcome-s1, dca-s0, dca-s1." in load_run(tmp_path).notes
+
+
 def test_measures():
     assert read_measure(0.5) == Measure(0.5)
     assert read_measure({"value": 0.5, "n": 8, "low": 0.2, "high": 0.8}) == (0.5, 8, 0.2, 0.8)

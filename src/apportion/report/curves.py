@@ -224,9 +224,10 @@ def _layout(
     names = [s.arm if len(s.arm) <= longest else s.arm[: longest - 1] + "…" for s in series]
     if longest:
         left, top, bottom = 44.0, 10.0, height - 40.0
-        right = width - 16.0 - 7.2 * max(len(name) for name in names)
+        # Wide enough for the widest of the usual system fonts.
+        right = width - 16.0 - 8.4 * max(len(name) for name in names)
     else:
-        left, top, bottom, right = 32.0, 8.0, height - 6.0, width - 6.0
+        left, top, bottom, right = 36.0, 8.0, height - 6.0, width - 6.0
     low, high = _y_range(series, is_share)
     y_ticks = [t for t in ticks(low, high, 5 if longest else 2) if low <= t <= high]
     to_x = _scale(*x_range, left, right)

@@ -246,9 +246,22 @@ def _note_gaps(run: Run) -> None:
         lacking = [part.label for part in run.parts if not part.has(kind)]
         if lacking:
             run.notes.append(f"No {kind}.jsonl in {_some(lacking)}: {consequence}.")
+    missing = _not_begun(run)
+    if missing:
+        run.notes.append(f"Nothing recorded yet of {_some(missing)}.")
     unfinished = [p.label for p in run.parts if p.lines and p.manifest and not _finished(p)]
     if unfinished:
         run.notes.append(f"Not finished when this page was made: {_some(unfinished)}.")
+
+
+def _not_begun(run: Run) -> list[str]:
+    """Arms and seeds that the configuration names and that have no directory with records."""
+    seeds = run.config.get("seeds")
+    if not run.measured or not isinstance(seeds, list):
+        return []
+    begun = {part.label for part in run.parts}
+    wanted = [f"{arm}-s{seed}" for arm in _configured_arms(run.config) for seed in seeds]
+    return [label for label in wanted if label not in begun]
 
 
 def _finished(part: Part) -> bool:

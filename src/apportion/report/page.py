@@ -163,7 +163,8 @@ def _training_lead(run: Run, table: Table) -> list[str]:
     if scored:
         told = [f"{row.name} {_told(row, 'accuracy')}" for row in scored]
         of = scored[0].figures["accuracy"].of
-        sentences.append(f"Final {table.split} accuracy: {'; '.join(told)} (n = {of}).")
+        which = "Final" if table.split == "test" else "Last"
+        sentences.append(f"{which} {table.split} accuracy: {'; '.join(told)} (n = {of}).")
     faster = [_reach(row) for row in table.rows if row.name != BASELINE]
     if any(faster):
         sentences.append(

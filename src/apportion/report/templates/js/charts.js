@@ -42,12 +42,14 @@ function estimate(series, i, digits) {
 function readOut(chart, x) {
   const digits = places(chart);
   const at = Number.isFinite(x) ? x : chart.x[1];
+  const longest = chart.series.reduce((a, b) => (b.x[b.x.length - 1] > a.x[a.x.length - 1] ? b : a));
+  const where = longest.x[nearest(longest.x, at)];
   const items = chart.series.map((series) => {
     const i = nearest(series.x, at);
     const [value, band] = estimate(series, i, digits);
-    return el("span", { class: "item" }, el("b", { class: "arm-" + (series.index % 8) }, series.arm), ` ${value} ${band} n = ${series.of}`);
+    const elsewhere = series.x[i] === where ? "" : ` at ${series.x[i].toLocaleString("en")}`;
+    return el("span", { class: "item" }, el("b", { class: "arm-" + (series.index % 8) }, series.arm), `${elsewhere} ${value} ${band} n = ${series.of}`);
   });
-  const where = chart.series[0].x[nearest(chart.series[0].x, at)];
   document.querySelector(".readout").replaceChildren(el("span", { class: "item" }, `${where.toLocaleString("en")} rollouts`), ...items);
 }
 
@@ -59,7 +61,7 @@ function onPlot(event) {
   const left = Number(svg.dataset.left);
   const right = Number(svg.dataset.right);
   const share = Math.min(1, Math.max(0, (at - left) / (right - left)));
-  const xs = chart.series[0].x;
+  const xs = [...new Set(chart.series.flatMap((s) => s.x))];
   const x = xs[nearest(xs, chart.x[0] + share * (chart.x[1] - chart.x[0]))];
   const cursor = svg.querySelector(".cursor");
   const place = left + ((x - chart.x[0]) / (chart.x[1] - chart.x[0] || 1)) * (right - left);

@@ -40,7 +40,7 @@ def train(out: Path, seeds: list[int], overrides: list[str]) -> None:
 def collect(out: Path) -> tuple[dict, dict]:
     """arm -> seed -> [(rollouts, validation accuracy)], and arm -> seed -> test accuracy."""
     curves, finals = defaultdict(dict), defaultdict(dict)
-    for folder in sorted(out.glob("part*/*-s*")):
+    for folder in sorted(out.glob("part*/*-s[0-9]*")):
         arm, _, seed = folder.name.rpartition("-s")
         lines, _ = read_kind(folder, "metrics")
         points = [

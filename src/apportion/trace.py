@@ -11,6 +11,7 @@ Every record is a frozen pydantic model. Character offsets count Python characte
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -162,9 +163,7 @@ class Review(Record):
         if self.error is not None and self.verdicts:
             raise ValueError(f"{where}: has both an error and verdicts")
         if len(self.steps) != len(self.verdicts):
-            raise ValueError(
-                f"{where}: {len(self.steps)} steps but {len(self.verdicts)} verdicts"
-            )
+            raise ValueError(f"{where}: {len(self.steps)} steps but {len(self.verdicts)} verdicts")
         for index, verdict in enumerate(self.verdicts):
             late = [d for d in verdict.depends_on if not 0 <= d < index]
             if late:
@@ -244,4 +243,4 @@ def refine(cuts: Iterable[Sequence[Step]], end: int) -> tuple[Step, ...]:
     for steps in cuts:
         edges.update(edge for step in steps for edge in step if 0 <= edge <= end)
     ordered = sorted(edges)
-    return tuple(Step(a, b) for a, b in zip(ordered, ordered[1:], strict=False))
+    return tuple(Step(a, b) for a, b in pairwise(ordered))

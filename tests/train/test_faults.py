@@ -36,7 +36,9 @@ def config(start, **changes):
             "updates": 2, "prompts_per_update": 2, "group_size": 2,
             "max_completion_tokens": 8, "record_every": 1, "threads": 1,
         },
-        "eval": {"every": 1, "problems": 2, "final_problems": 2, "showcase": 1, "samples": 2, "k": [1, 2]},
+        "eval": {
+            "every": 1, "problems": 2, "final_problems": 2, "showcase": 1, "samples": 2, "k": [1, 2],
+        },
     }  # fmt: skip
     for key, value in changes.items():
         base[key] = base[key] | value if isinstance(base.get(key), dict) else value
@@ -73,7 +75,7 @@ def test_prompt_longer_than_the_context(start, tmp_path):
 
 
 def test_policy_path_that_does_not_exist(tmp_path):
-    with pytest.raises(UserError, match="no model in '.*nowhere'"):
+    with pytest.raises(UserError, match=r"no model in '.*nowhere'"):
         run_recipe(config(tmp_path / "nowhere"), tmp_path / "run")
 
 

@@ -26,16 +26,24 @@ def load_policy(spec: str | dict[str, Any]) -> Policy:
     kind = str(options.pop("kind", "tiny"))
     if kind not in POLICIES:
         raise UserError(f"unknown policy '{kind}'{nearest(kind, list(POLICIES))}")
-    if kind == "tiny":
-        from apportion.policies.tiny import load_tiny as build
-    elif kind == "pretrained":
-        from apportion.policies.pretrained import load_pretrained as build
-    else:
-        from apportion.policies.scripted import ScriptedPolicy as build
-    factory: Callable[..., Policy] = build
     try:
-        return factory(**options)
+        return _factory(kind)(**options)
     except TypeError as error:
         if "keyword argument" not in str(error):
             raise
         raise UserError(f"policy.{kind}: {error}") from None
+
+
+def _factory(kind: str) -> Callable[..., Policy]:
+    """torch loads only with the policies that need it."""
+    if kind == "scripted":
+        from apportion.policies.scripted import ScriptedPolicy
+
+        return ScriptedPolicy
+    if kind == "tiny":
+        from apportion.policies.tiny import load_tiny
+
+        return load_tiny
+    from apportion.policies.pretrained import load_pretrained
+
+    return load_pretrained

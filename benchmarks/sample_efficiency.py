@@ -2,72 +2,106 @@
 
     python benchmarks/sample_efficiency.py [--out runs/words_efficiency] [--seeds 0,1,2,3,4]
 
-Trains recipes/words_efficiency.yaml, one process per core, each with its own seeds, and goes on
-where an earlier call stopped. Prints, per arm: interquartile mean of final test accuracy with its
-95 % interval, and the rollout ratio with the interval from resampling the seeds in pairs.
+Trains recipes/words_efficiency.yaml, one arm and seed per process and one process per core, and
+goes on where an earlier call stopped. Prints, per arm: interquartile mean of final test accuracy,
+its paired difference to outcome, and the rollout ratio; 95 % intervals resample the seeds in pairs.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import yaml
+
 from apportion.records import read_kind
-from apportion.report.stats import paired_differences, reach_ratio, sign_flip_test
+from apportion.report.stats import (
+    Estimate,
+    paired_bootstrap,
+    paired_differences,
+    reach_ratio,
+    sign_flip_test,
+)
 from apportion.report.stats import stratified_bootstrap as interval
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "words_efficiency.yaml"
+WINDOW = 10
 
 
 def train(out: Path, seeds: list[int], overrides: list[str]) -> None:
-    """One process per core; each writes a run directory of its own."""
-    cores = os.cpu_count() or 1
-    running = []
-    for core in range(min(cores, len(seeds))):
-        own = ",".join(str(seed) for seed in seeds[core::cores])
-        folder = out / f"part{core}"
+    """Every arm and seed in a process and directory of its own, one process per core."""
+    arms = yaml.safe_load(RECIPE.read_text())["arms"]
+    jobs = [(arm, seed) for seed in seeds for arm in arms]
+
+    def run(job: tuple[dict, int]) -> int:
+        arm, seed = job
+        folder = out / f"{arm['name']}-{seed}"
         command = [sys.executable, "-m", "apportion", "train", str(RECIPE), *overrides]
-        command += ["--out", str(folder), "--seeds", own, "--plain"]
-        if folder.exists():
-            command.append("--resume")
-        running.append(subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}))
-    if any(process.wait() for process in running):
-        sys.exit("training failed; run the same command again to go on")
+        command += [f"arms={json.dumps([arm])}", f"seeds=[{seed}]"]
+        command += ["--out", str(folder), "--plain", *(["--resume"] if folder.exists() else [])]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        if any(pool.map(run, jobs)):
+            sys.exit("training failed; run the same command again to go on")
 
 
-def collect(out: Path) -> tuple[dict, dict]:
-    """arm -> seed -> [(rollouts, validation accuracy)], and arm -> seed -> test accuracy."""
-    curves, finals = defaultdict(dict), defaultdict(dict)
-    for folder in sorted(out.glob("part*/*-s[0-9]*")):
+def collect(out: Path) -> tuple[dict, dict, dict]:
+    """By arm and seed: the curve of (rollouts, sampled accuracy), and both final accuracies."""
+    curves, greedy, sampled = defaultdict(dict), defaultdict(dict), defaultdict(dict)
+    for folder in sorted(out.glob("*/*-s[0-9]*")):
         arm, _, seed = folder.name.rpartition("-s")
         lines, _ = read_kind(folder, "metrics")
-        points = [
-            (line.rollouts, line.metrics["eval/accuracy"]["value"])
-            for line in lines
-            if line.split == "validation"
-        ]
-        test = [line for line in lines if line.split == "test"]
-        if test:
-            curves[arm][int(seed)] = sorted(points)
-            finals[arm][int(seed)] = test[-1].metrics["eval/accuracy"]["value"]
-    return curves, finals
+        test = [line.metrics for line in lines if line.split == "test"]
+        if not test:
+            continue
+        curves[arm][int(seed)] = windowed([line for line in lines if line.split == "train"])
+        greedy[arm][int(seed)] = test[-1]["eval/accuracy"]["value"]
+        sampled[arm][int(seed)] = test[-1]["eval/pass@1"]["value"]
+    return curves, greedy, sampled
 
 
-def show(curves: dict, finals: dict) -> None:
-    print(f"{'arm':12} {'seeds':>5}  {'test accuracy (IQM)':24} {'vs outcome':>10} {'p':>7}  ratio")
-    for arm, by_seed in finals.items():
-        final = interval(list(by_seed.values()))
-        differences = paired_differences(finals["outcome"], by_seed)
-        gain = sum(differences) / max(1, len(differences))
-        test = sign_flip_test(differences) if arm != "outcome" else None
-        ratio = reach_ratio(curves[arm], curves["outcome"])
-        print(
-            f"{arm:12} {len(by_seed):5}  {final.value:.3f} [{final.low or 0:.3f}, "
-            f"{final.high or 0:.3f}]     {gain:+10.3f} {test.p if test else 1:7.3f}  "
-            + (f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio else "undefined")
-        )
+def windowed(lines: list) -> list[tuple[float, float]]:
+    """Mean reward of WINDOW updates at a time, placed at the middle of the window.
+
+    Every training problem is seen once, so the reward before the update is a held-out estimate of
+    sampled accuracy, on the same problems for every arm of a seed.
+    """
+    points = []
+    for start in range(0, len(lines) - WINDOW + 1, WINDOW // 2):
+        part = lines[start : start + WINDOW]
+        reward = sum(line.metrics["reward/mean"] for line in part) / WINDOW
+        points.append((sum(line.rollouts for line in part) / WINDOW, reward))
+    return points
+
+
+def show(curves: dict, greedy: dict, sampled: dict) -> None:
+    for name, finals in (("greedy", greedy), ("sampled", sampled)):
+        print(f"\ntest accuracy, {name}: interquartile mean over seeds, difference to outcome")
+        for arm, by_seed in finals.items():
+            final = interval(list(by_seed.values()))
+            gain = paired_bootstrap(finals["outcome"], by_seed)
+            test = sign_flip_test(paired_differences(finals["outcome"], by_seed))
+            print(
+                f"  {arm:10} {len(by_seed)} seeds  {text(final)}   {text(gain)}  "
+                f"p = {test.p if test else 1:.3f}"
+            )
+    print("\nrollouts to reach outcome's final sampled accuracy, over outcome's own")
+    for arm, by_seed in curves.items():
+        print(f"  {arm:10} {text(reach_ratio(by_seed, curves['outcome']))}")
+
+
+def text(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "undefined"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:+.3f}"
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 
 def main() -> None:

@@ -28,7 +28,12 @@ def _reviewers() -> dict[str, str]:
 def _methods() -> dict[str, str]:
     from apportion.credit import METHODS
 
-    return {name: _first_line(method.__doc__ or "") for name, method in METHODS.items()}
+    listed = {}
+    for name, method in METHODS.items():
+        options = [f"{key}={field.get_default(call_default_factory=True)}"
+                   for key, field in method.model_fields.items()]  # fmt: skip
+        listed[name] = "  ".join([_first_line(method.__doc__ or ""), *options])
+    return listed
 
 
 def _first_line(text: str) -> str:

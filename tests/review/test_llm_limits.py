@@ -136,6 +136,7 @@ def test_other_fields_are_passed_on():
     ("spec", "message"),
     [
         ({"base_url": "localhost:80", "model": "m"}, "no http"),
+        ({"base_url": "http://x:port/v1", "model": "m"}, "no http"),
         ({"base_url": "http://x/v1"}, "option 'model' is required"),
         ({"base_url": "http://x/v1", "modl": "m"}, "unknown option 'modl' .did you mean 'model'"),
         ({"base_url": "http://x/v1", "model": "m", "critiques": 0}, "critiques"),

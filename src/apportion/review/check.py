@@ -48,7 +48,7 @@ class _Row:
     wrong: bool
     called_wrong: bool
     judged: bool
-    same_label: bool
+    same_label: bool | None  # None where no label was stated
     confidence: float | None
 
 
@@ -188,7 +188,7 @@ def _rows(case: Case, review: Review) -> list[_Row]:
                 wrong=truth.wrong,
                 called_wrong=bool(wrong),
                 judged=bool(spoken),
-                same_label=decisive.label == truth.label,
+                same_label=None if decisive.label is None else decisive.label == truth.label,
                 confidence=decisive.confidence,
             )
         )
@@ -214,8 +214,8 @@ def _rate(rows: Sequence[_Row], *, wrong: bool) -> Rate | None:
 
 
 def _agreement(rows: Sequence[_Row]) -> Rate | None:
-    judged = [row for row in rows if row.judged]
-    return share(sum(row.same_label for row in judged), len(judged))
+    labelled = [row.same_label for row in rows if row.same_label is not None]
+    return share(sum(labelled), len(labelled))
 
 
 def _kind(rows: Sequence[_Row], chains: int) -> KindReport:

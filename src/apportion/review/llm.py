@@ -72,7 +72,11 @@ class LlmOptions(BaseModel):
     @classmethod
     def _is_url(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # the port is no number
+            usable = False
+        if not usable:
             raise ValueError(f"'{value}' is no http(s) address such as http://127.0.0.1:8000/v1")
         return value
 

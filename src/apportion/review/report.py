@@ -29,7 +29,7 @@ class Rate(_Frozen):
 
 
 class KindReport(_Frozen):
-    """One kind of planted error. ``agreement`` is the share of judged steps with the right
+    """One kind of planted error. ``agreement`` is the share of labelled steps with the right
     label; None where there was nothing to count."""
 
     chains: int

@@ -37,7 +37,8 @@ def config(start, **changes):
             "max_completion_tokens": 8, "record_every": 1, "threads": 1,
         },
         "eval": {
-            "every": 1, "problems": 2, "final_problems": 2, "showcase": 1, "samples": 2, "k": [1, 2],
+            "every": 1, "problems": 2, "final_problems": 2, "showcase": 1,
+            "samples": 2, "k": [1, 2],
         },
     }  # fmt: skip
     for key, value in changes.items():

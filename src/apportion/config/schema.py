@@ -74,6 +74,9 @@ class ConsensusConfig(Section):
 class TrainConfig(Section):
     """The update. One update trains on prompts_per_update x group_size rollouts, ``epochs`` times.
 
+    The learning rate rises over ``warmup_updates`` and then stays: Adam's first steps are as large
+    as its later ones and know least.
+
     ``record_every`` updates the rollouts, reviews and credit are written (0: never), and
     ``checkpoint_every`` updates the whole state for --resume (0: never). ``trust`` "require"
     refuses reviewers that measure no better than chance (Youden's J <= 0).
@@ -84,6 +87,7 @@ class TrainConfig(Section):
     group_size: int = Field(default=8, ge=2)
     micro_batch: int | None = Field(default=None, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
+    warmup_updates: int = Field(default=0, ge=0)
     beta: float = Field(default=0.0, ge=0)
     loss_type: LossType = "dr_grpo"
     scale_rewards: Literal["group", "none"] = "group"

@@ -19,14 +19,14 @@ from pathlib import Path
 import yaml
 
 from apportion.records import read_kind
-from apportion.report.stats import (
+from apportion.stats import (
     Estimate,
     paired_bootstrap,
     paired_differences,
     reach_ratio,
     sign_flip_test,
 )
-from apportion.report.stats import stratified_bootstrap as interval
+from apportion.stats import stratified_bootstrap as interval
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "words_efficiency.yaml"
 WINDOW = 10

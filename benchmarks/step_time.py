@@ -19,7 +19,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from apportion.policies import load_policy
-from apportion.report.stats import mean, stratified_bootstrap
+from apportion.stats import mean, stratified_bootstrap
 from apportion.tasks import load_task
 from apportion.trace import Problem
 from apportion.train import CreditGRPOTrainer

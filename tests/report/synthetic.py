@@ -18,8 +18,8 @@ import numpy as np
 
 from apportion.consensus import consensus
 from apportion.credit import Group, Sample, group_advantage, load_method, to_record
-from apportion.report.stats import wilson
 from apportion.segment import segment
+from apportion.stats import wilson
 from apportion.trace import Problem, Review, Rollout, Step, StepVerdict, Usage
 
 ARMS = ("outcome", "capo", "dca", "shuffled")

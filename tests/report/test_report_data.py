@@ -7,7 +7,7 @@ import pytest
 
 from apportion.errors import UserError
 from apportion.report.data import Measure, load_run, over_seeds, read_measure
-from apportion.report.stats import wilson
+from apportion.stats import wilson
 from tests.report.synthetic import write_lines, write_metrics, write_stage_run
 
 

@@ -13,8 +13,8 @@ from apportion.errors import UserError
 from apportion.report import wording, write_report
 from apportion.report.curves import charts_of, spread_labels, ticks
 from apportion.report.data import load_run
-from apportion.report.stats import Estimate
 from apportion.report.traces import Tally
+from apportion.stats import Estimate
 from tests.report.synthetic import write_lines, write_metrics, write_stage_run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import time
 from fractions import Fraction
 
 import pytest
@@ -231,3 +232,16 @@ def test_random_sums_are_judged_exactly(a: int, b: int, op: str, off: int, befor
     text = f"{before}{a} {op} {b} = {value}"
     (equation,) = read_equations(text)
     assert equation.right is (off == 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1" * 20_000, "(" * 20_000 + "=1", "<<1=1>>" * 5000, "1 = " * 5000, "1+" * 9999 + "1=3"]
+    + ["of a half " * 9999 + "=3", "1 1/2 " * 5000 + "= 3", "the answer is " * 5000, "\\" * 20_000],
+)
+def test_what_a_degenerate_model_writes_takes_no_longer_than_its_length(text: str):
+    started = time.process_time()
+    read_equations(text)
+    stated_answer(text)
+    numbers_in(text)
+    assert time.process_time() - started < 3

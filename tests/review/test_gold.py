@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from apportion.review import load_reviewer
@@ -155,3 +157,11 @@ def test_any_cut_of_the_text_can_be_judged():
     assert [v.label for v in whole.verdicts] == ["harmful"]
     assert whole.verdicts[0].focus is not None
     assert text[slice(*whole.verdicts[0].focus)] == "11"
+
+
+def test_thousands_of_lines_take_linear_time():
+    lines = [f"bag {i} + 1 = {i + 1}" for i in range(4000)]
+    started = time.process_time()
+    found = verdicts("\n".join(lines + ["#### 4000"]))
+    assert len(found) == 4000
+    assert time.process_time() - started < 5

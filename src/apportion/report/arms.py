@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from apportion.report.data import BASELINE, Measure, Part, Run, outcome_class, over_seeds
-from apportion.report.stats import (
+from apportion.report.traces import Collected, Tally, arm_of, vote
+from apportion.report.wording import duration
+from apportion.stats import (
     Estimate,
     mean,
     pass_at_k,
@@ -16,8 +18,6 @@ from apportion.report.stats import (
     share,
     stratified_bootstrap,
 )
-from apportion.report.traces import Collected, Tally, arm_of, vote
-from apportion.report.wording import duration
 from apportion.trace import Review, Rollout, StepConsensus
 
 

@@ -25,7 +25,8 @@ from apportion.report.arms import (
 from apportion.report.curves import charts
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.page import DEFAULT_TRACES, Strip, facts, render
-from apportion.report.stats import (
+from apportion.report.traces import Collected, collect
+from apportion.stats import (
     Estimate,
     SignFlip,
     holm,
@@ -34,7 +35,6 @@ from apportion.report.stats import (
     sign_flip_test,
     unpaired_bootstrap,
 )
-from apportion.report.traces import Collected, collect
 
 _COMPARED = {
     "accuracy": "Accuracy",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from apportion.report.data import Measure, Part, Run
-from apportion.report.stats import RESAMPLES, SEED, common_grid, interquartile_mean, wilson
 from apportion.report.wording import compact, number
+from apportion.stats import RESAMPLES, SEED, common_grid, interquartile_mean, wilson
 
 # metric, title, whether it lies in [0, 1]; these come first, in this order.
 KNOWN: list[tuple[str, str, bool]] = [

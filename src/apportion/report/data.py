@@ -18,7 +18,7 @@ from pydantic import Field
 
 from apportion.errors import UserError
 from apportion.records import KINDS, MetricsLine, read_jsonl
-from apportion.report.stats import Estimate, interquartile_mean, stratified_bootstrap, wilson
+from apportion.stats import Estimate, interquartile_mean, stratified_bootstrap, wilson
 
 _PART_NAME = re.compile(r"(?P<arm>.+)-s(?P<seed>\d+)")
 # The arm that the others are measured against, where there is one of that name.

@@ -26,8 +26,8 @@ from apportion.report import wording
 from apportion.report.arms import Row, Table, table_of
 from apportion.report.curves import Chart, charts_of
 from apportion.report.data import BASELINE, Run, load_run
-from apportion.report.stats import share
 from apportion.report.traces import Collected, collect
+from apportion.stats import share
 
 _STYLES = ("page.css", "browser.css")
 _SCRIPTS = ("dom", "state", "list", "chain", "detail", "keys", "charts", "main")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from apportion.report.stats import Estimate
 from apportion.report.traces import Tally
+from apportion.stats import Estimate
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -30,6 +30,8 @@ CONSTANTS: frozenset[Value] = frozenset(
 ) | frozenset((180, 360, 365, 366, 1000, 3600, 5280, 10000))
 CONSTANTS |= frozenset(Fraction(a, b) for a, b in ((1, 2), (1, 3), (2, 3), (1, 4), (3, 4), (1, 10)))
 
+# Of the steps that arrive at one number, so many (the last ones) count as sources of its use.
+MAX_SOURCES = 8
 _ABSTAINS = StepVerdict()
 
 
@@ -56,7 +58,8 @@ class ArithmeticReviewer:
 
     A number that neither the problem, nor an earlier step, nor ``CONSTANTS`` holds is mentioned
     in ``reason`` and not held against the step: problems say numbers in ways that are not read.
-    Where several steps arrive at the same number, whoever uses it depends on all of them.
+    Where several steps arrive at the same number, whoever uses it depends on all of them (on the
+    last ``MAX_SOURCES``).
     """
 
     critiques = 1
@@ -143,7 +146,7 @@ def _trace(
         values.append(Fraction(operand.value) / 100)
     if any(value in own for value in values):
         return
-    sources = [step for value in values for step in producers.get(value, ())]
+    sources = [step for value in values for step in producers.get(value, ())[-MAX_SOURCES:]]
     reading.sources.update(sources)
     known = sources or any(value in stated or value in CONSTANTS for value in values)
     if not known and operand.value not in reading.strays:

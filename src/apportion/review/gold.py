@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,8 +126,10 @@ def judge(graph: Sequence[GoldStep], text: str, steps: Sequence[Step]) -> tuple[
             if equation.computes
         )
     chain = _Chain(graph)
-    for position, finding in enumerate(findings):
-        chain.add(finding, {later.label for later in findings[position + 1 :]})
+    later = Counter(finding.label for finding in findings)
+    for finding in findings:
+        later[finding.label] -= 1
+        chain.add(finding, later)
     answer = stated_answer(text[steps[-1].end :]) if steps else None
     chain.settle(answer[0] if answer else None)
     return tuple(
@@ -140,25 +143,40 @@ class _Chain:
 
     def __init__(self, graph: Sequence[GoldStep]) -> None:
         self.graph = graph
-        self.findings: list[_Finding] = []
+        self.of_step: dict[int, list[_Finding]] = defaultdict(list)
+        self.last_stating: dict[Value, _Finding] = {}
+        self.first_stray: dict[Value, _Finding] = {}
         self.claims: dict[int, _Claim] = {}
         self.stand_ins: dict[int, _Finding] = {}
 
-    def add(self, finding: _Finding, later_labels: set[str]) -> None:
+    @property
+    def findings(self) -> Iterator[_Finding]:
+        return (finding for findings in self.of_step.values() for finding in findings)
+
+    def add(self, finding: _Finding, later_labels: Mapping[str, int]) -> None:
+        """The next equation; ``later_labels`` counts the labels of those that follow."""
         unclaimed = [g for g in range(len(self.graph)) if g not in self.claims]
         if finding.label and any(self.graph[g].label == finding.label for g in unclaimed):
             # Worded as one gold step it is not another one that a later step is worded as.
-            others = later_labels - {finding.label}
-            unclaimed = [g for g in unclaimed if self.graph[g].label not in others]
+            unclaimed = [
+                g
+                for g in unclaimed
+                if self.graph[g].label == finding.label or not later_labels[self.graph[g].label]
+            ]
         finding.match = self._match(finding, unclaimed)
         if finding.match is not None:
             self._claim(finding, finding.match)
         else:
             finding.repeats = self._repeats(finding)
             for number in finding.equation.operands:
-                stated = [f.step for f in self.findings if f.equation.stated == number.value]
-                finding.sources.update(stated[-1:])
-        self.findings.append(finding)
+                if number.value in self.last_stating:
+                    finding.sources.add(self.last_stating[number.value].step)
+        self.of_step[finding.step].append(finding)
+        stated = finding.equation.stated
+        if stated is not None:
+            self.last_stating[stated] = finding
+            if finding.stray:
+                self.first_stray.setdefault(stated, finding)
 
     def _repeats(self, finding: _Finding) -> bool:
         """Computed before, and not worded as a gold step that is still to be computed: then it is
@@ -172,12 +190,11 @@ class _Chain:
         """The gold step that the finding computes: the one with the same words, else one that it
         copies, else any."""
         same = [g for g in among if self.graph[g].label == finding.label]
-        values_of = {g: self._values_of(g) for g in range(len(self.graph))}
         return (
             self._copied(finding, same)
-            or self._computed(finding, same, values_of)
+            or self._computed(finding, same)
             or self._copied(finding, among)
-            or self._computed(finding, among, values_of)
+            or self._computed(finding, among)
         )
 
     def _copied(self, finding: _Finding, among: list[int]) -> Match | None:
@@ -189,27 +206,28 @@ class _Chain:
                 return Match(g, {u: self.graph[u].result for u in uses}, frozenset())
         return None
 
-    def _computed(
-        self, finding: _Finding, among: list[int], values_of: dict[int, list[Value]]
-    ) -> Match | None:
+    def _computed(self, finding: _Finding, among: list[int]) -> Match | None:
+        operands = {number.value for number in finding.equation.operands}
+
+        def values_of(g: int) -> list[Value]:
+            return [value for value in operands if self._may_stand(value, g)]
+
         for g in among:
             match = find_match(g, self.graph[g], finding.equation, values_of)
             if match is not None:
                 return match
         return None
 
-    def _values_of(self, g: int) -> list[Value]:
-        """What may stand for the result of gold step g: what the chain stated for it, its true
-        value, and, where nothing computed it, what a stray arrived at."""
-        claim = self.claims.get(g)
-        if claim is not None:
-            stated = [claim.stated] if claim.stated is not None else []
-        elif g in self.stand_ins:
-            stated = [self.stand_ins[g].equation.stated]
-        else:
-            stated = [f.equation.stated for f in self.findings if f.stray]
-        values = [value for value in stated if value is not None]
-        return list(dict.fromkeys([*values, self.graph[g].result]))
+    def _may_stand(self, value: Value, g: int) -> bool:
+        """For the result of gold step g: its true value, what the chain stated for it, or, where
+        nothing computed it, what a stray arrived at."""
+        if value == self.graph[g].result:
+            return True
+        if g in self.claims:
+            return value == self.claims[g].stated
+        if g in self.stand_ins:
+            return value == self.stand_ins[g].equation.stated
+        return value in self.first_stray
 
     def _claim(self, finding: _Finding, match: Match) -> None:
         self.claims[match.step] = _Claim(finding.step, finding.equation.stated)
@@ -220,9 +238,8 @@ class _Chain:
             if claim is not None:
                 if claim.stated == value and claim.step < finding.step:
                     finding.sources.add(claim.step)
-                continue
-            stray = next((f for f in self.findings if f.stray and f.equation.stated == value), None)
-            if stray is not None and value != self.graph[g].result:
+            elif value != self.graph[g].result:
+                stray = self.first_stray[value]
                 stray.used = True
                 self.stand_ins[g] = stray
                 finding.sources.add(stray.step)
@@ -230,38 +247,43 @@ class _Chain:
     def settle(self, final: Value | None) -> None:
         """Mark the strays that something rests on."""
         last = self.claims.get(len(self.graph) - 1)
-        if final is not None and (last is None or last.stated != final):
-            for finding in reversed(self.findings):
-                if finding.equation.stated == final:
-                    finding.used = finding.used or finding.stray
-                    break
+        if (
+            final is not None
+            and final in self.last_stating
+            and (last is None or last.stated != final)
+        ):
+            finding = self.last_stating[final]
+            finding.used = finding.used or finding.stray
         missing = {
             gold.label for g, gold in enumerate(self.graph) if g not in self.claims and gold.label
         }
         for finding in self.findings:
             finding.used = finding.used or (finding.stray and finding.label in missing)
-        for finding in reversed(self.findings):
+        for finding in reversed(list(self.findings)):
             if finding.stray and finding.used:
-                for earlier in self.findings:
-                    if earlier.stray and earlier.step in finding.sources:
-                        earlier.used = True
+                for source in finding.sources:
+                    for earlier in self.of_step[source]:
+                        earlier.used = earlier.used or earlier.stray
 
     def focus_of(self, finding: _Finding) -> tuple[int, int] | None:
         """The one operand that differs from a gold step that nothing computed."""
         open_steps = [g for g in range(len(self.graph)) if g not in self.claims]
         open_steps.sort(key=lambda g: (self.graph[g].label != finding.label, g))
         for g in open_steps:
-            expected = list(self.graph[g].key[0])
-            for use in self.graph[g].uses:
-                expected.extend(v for v in self._values_of(use) if v not in expected)
-            odd = [n for n in finding.equation.operands if n.value not in expected]
+            gold = self.graph[g]
+            odd = [
+                number
+                for number in finding.equation.operands
+                if number.value not in gold.key[0]
+                and not any(self._may_stand(number.value, use) for use in gold.uses)
+            ]
             if len(odd) == 1:
                 return odd[0].start, odd[0].end
         return None
 
 
 def _step_verdict(chain: _Chain, index: int, step: Step, has_sign: bool) -> StepVerdict:
-    findings = [finding for finding in chain.findings if finding.step == index]
+    findings = chain.of_step.get(index)
     if not findings:
         if has_sign:
             reason = "there is an equals sign but no equation"

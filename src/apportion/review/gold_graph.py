@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -124,19 +124,20 @@ def _forms(plain: Form, compiled: Sequence[GoldStep]) -> Iterator[Form]:
 
 
 def find_match(
-    step: int, gold: GoldStep, equation: Equation, values_of: Mapping[int, Sequence[Value]]
+    step: int, gold: GoldStep, equation: Equation, values_of: Callable[[int], Sequence[Value]]
 ) -> Match | None:
     """How the equation computes this gold step, if it does.
 
-    ``values_of[u]`` are the values that may stand for the result of gold step u.
+    ``values_of(u)`` are those of the equation's operands that may stand for the result of gold
+    step u.
     """
     values, value = operand_key(equation)
     for form in gold.forms:
         if form.leaves != len(values):
             continue
         positions = list(form.slots)
-        options = [values_of[form.slots[position]] for position in positions]
-        for chosen in itertools.islice(itertools.product(*options), 64):
+        options = [values_of(form.slots[position]) for position in positions]
+        for chosen in itertools.product(*options):
             atoms = _with_values(form.atoms, dict(zip(positions, chosen, strict=True)))
             operands = sorted(atom.number.value for atom in atoms if atom.number is not None)
             if tuple(operands) != values:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from pydantic import BaseModel, ConfigDict
 
 from apportion.errors import UserError
+from apportion.stats import wilson
 from apportion.trace import Usage
-
-Z95 = 1.959963984540054
 
 
 class _Frozen(BaseModel):
@@ -94,13 +91,8 @@ def share(successes: int, n: int) -> Rate | None:
     """A share with its Wilson score interval (Wilson 1927); None of no cases."""
     if n == 0:
         return None
-    p = successes / n
-    middle = p + Z95**2 / (2 * n)
-    half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
-    scale = 1 + Z95**2 / n
-    low = 0.0 if successes == 0 else (middle - half) / scale
-    high = 1.0 if successes == n else (middle + half) / scale
-    return Rate(value=p, low=low, high=high, n=n)
+    low, high = wilson(successes, n)
+    return Rate(value=successes / n, low=low, high=high, n=n)
 
 
 def require_trust(report: ReviewerReport | float | None, *, force: bool = False) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from apportion.policies.base import Policy
-from apportion.report.stats import Estimate, mean, pass_at_k, share, stratified_bootstrap
 from apportion.review import load_reviewer
 from apportion.review.panel import Item, review_now
 from apportion.segment import segment
+from apportion.stats import Estimate, mean, pass_at_k, share, stratified_bootstrap
 from apportion.tasks import Task
 from apportion.trace import Problem, Review, Rollout
 

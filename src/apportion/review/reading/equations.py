@@ -103,18 +103,14 @@ def _read(text: str) -> tuple[Equation, ...]:
 
 def _calculation(text: str, match: re.Match[str]) -> list[Equation]:
     """The equation in ``<<...>>``, with the number printed after it as one more member."""
-    end, inside = match.end(), text[match.start(1) : match.end(1)]
-    printed = _PRINTED.match(text, end)
-    padding = " " * match.start(1)
-    if printed is not None:
-        gap = " " * (printed.start(1) - match.end(1) - 1)
-        inside += "=" + gap + printed.group(1)
-    return _equations_of(padding + inside)
+    printed = _PRINTED.match(text, match.end())
+    spans = [match.span(1), *([printed.span(1)] if printed is not None else [])]
+    return _equations_of(text, *spans)
 
 
-def _equations_of(text: str) -> list[Equation]:
+def _equations_of(text: str, *spans: tuple[int, int]) -> list[Equation]:
     equations = []
-    for chain in _chains(atoms_of(text), text):
+    for chain in _chains(atoms_of(text, *spans), text):
         equation = _equation(chain, text)
         if equation is not None:
             equations.append(equation)
@@ -236,7 +232,7 @@ def _equation(chain: _Chain, text: str) -> Equation | None:
         results=results,
         members=tuple(members),
         computes=bool(computing),
-        text=squeeze(text[members[0].start : members[-1].end]),
+        text=squeeze(text[members[0].start : members[-1].end].replace(">>", " = ")),
     )
     pairs = zip(members, members[1:], chain.signs, strict=False)
     for index, (left, right, sign) in enumerate(pairs):

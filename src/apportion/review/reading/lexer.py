@@ -116,18 +116,23 @@ _SKIPPED = frozenset(("unit", "bold", "layout"))
 MAX_UNIT_WORDS = 3
 
 
-def atoms_of(text: str) -> list[Atom]:
-    """The atoms of one text, with offsets into it."""
-    return _Reader(_tokens(text), text).read()
-
-
-def _tokens(text: str) -> list[_Token]:
+def atoms_of(text: str, *spans: tuple[int, int]) -> list[Atom]:
+    """The atoms of a text with offsets into it; of ``spans`` of it only, where some are given,
+    with an equals sign between one and the next."""
     tokens: list[_Token] = []
-    for match in _TOKEN.finditer(text):
+    for start, end in spans or ((0, len(text)),):
+        if tokens:
+            tokens.append(_Token("equal", tokens[-1].end, tokens[-1].end, "="))
+        tokens.extend(_tokens(text, start, end))
+    return _Reader(tokens, text).read()
+
+
+def _tokens(text: str, start: int, end: int) -> list[_Token]:
+    tokens: list[_Token] = []
+    for match in _TOKEN.finditer(text, start, end):
         kind = match.lastgroup
         if kind is not None and kind not in _SKIPPED:
-            start, end = match.span(kind)
-            tokens.append(_Token(kind, start, end, match[kind]))
+            tokens.append(_Token(kind, *match.span(kind), match[kind]))
     return tokens
 
 
@@ -150,7 +155,8 @@ class _Reader:
                 self.currency = True
             else:
                 self._symbol(token)
-        self._emit(Atom("|", len(self.text), len(self.text)))
+        end = self.tokens[-1].end if self.tokens else 0
+        self._emit(Atom("|", end, end))
         return self.atoms
 
     def _symbol(self, token: _Token) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from apportion.report import stats
+from apportion import stats
 
 
 def test_wilson_equals_scipy():

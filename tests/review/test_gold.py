@@ -162,6 +162,6 @@ def test_any_cut_of_the_text_can_be_judged():
 def test_thousands_of_lines_take_linear_time():
     lines = [f"bag {i} + 1 = {i + 1}" for i in range(4000)]
     started = time.process_time()
-    found = verdicts("\n".join(lines + ["#### 4000"]))
+    found = verdicts("\n".join([*lines, "#### 4000"]))
     assert len(found) == 4000
     assert time.process_time() - started < 5

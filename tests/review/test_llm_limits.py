@@ -9,7 +9,6 @@ import pytest
 
 from apportion.errors import UserError
 from apportion.review import load_reviewer
-from apportion.review.prices import price_of
 from tests.review.endpoint import Answer, all_useful, says, serving
 from tests.review.helpers import CHAIN, ask, item, llm
 
@@ -70,15 +69,6 @@ def test_a_money_budget_stops_and_prices_are_recorded():
 def test_a_money_budget_needs_a_price():
     with pytest.raises(UserError, match=r"budget_usd needs to know what m costs"):
         llm("http://127.0.0.1:1/v1", budget_usd=1.0)
-
-
-def test_prices_are_those_of_the_provider_only():
-    listed = price_of("https://api.openai.com/v1", "gpt-4o-mini")
-    assert listed is not None
-    assert listed.usd(1_000_000, 1_000_000) == pytest.approx(0.75)
-    assert price_of("https://api.openai.com/v1", "gpt-4o-mini-2024-07-18") == listed
-    assert price_of("https://api.openai.com/v1", "gpt-4o-mini-tts") is None
-    assert price_of("http://127.0.0.1:8000/v1", "gpt-4o-mini") is None
 
 
 def test_tokens_that_the_server_does_not_report_are_estimated():

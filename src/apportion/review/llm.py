@@ -15,7 +15,7 @@ from apportion.review.cache import ReviewCache, cache_key
 from apportion.review.llm_client import Endpoint, EndpointError, Reply, Tally
 from apportion.review.llm_prompt import Prompt, load_prompt, render
 from apportion.review.llm_protocol import SCHEMAS, Cut, Unparseable, read_answer
-from apportion.review.prices import Price, price_of
+from apportion.review.prices import Price
 from apportion.trace import Problem, Review, Step, Usage
 
 # Enough for the model to see what it wrote, without paying for pages of noise once more.
@@ -39,8 +39,8 @@ class LlmOptions(BaseModel):
     ``granularity`` "given" asks for a verdict on each given step, "free" lets the reviewer cut;
     ``prompt`` is a shipped prompt or the path of a copy. ``show_reference`` shows the problem's
     reference answer. ``structured`` sends a JSON schema. ``timeout`` and ``retries`` are per
-    call. ``price`` is per million tokens, and needed for ``budget_usd`` where the model has no
-    list price. ``extra_body`` is merged into each request.
+    call. ``price`` is per million tokens, and needed for ``budget_usd``; without
+    it a review is unpriced. ``extra_body`` is merged into each request.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,7 +110,6 @@ class LlmReviewer:
         self.prompt = _prompt_of(options)
         self.cache = cache
         price = Price(options.price.input, options.price.output) if options.price else None
-        price = price or price_of(options.base_url, options.model)
         if options.budget_usd is not None and price is None:
             raise UserError(
                 f"reviewer {self.name}: budget_usd needs to know what {options.model} costs: "

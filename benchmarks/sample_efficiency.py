@@ -3,8 +3,8 @@
     python benchmarks/sample_efficiency.py [--out runs/words_efficiency] [--seeds 0,1,2,3,4]
 
 Trains recipes/words_efficiency.yaml, one arm and seed per process and one process per core, and
-goes on where an earlier call stopped. Prints, per arm: interquartile mean of final test accuracy,
-its paired difference to outcome, and the rollout ratio; 95 % intervals resample the seeds in pairs.
+goes on where an earlier call stopped. Prints, per arm: interquartile means, their paired
+differences to outcome, and the rollout ratio; 95 % intervals resample the seeds in pairs.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sys
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import fmean
 
 import yaml
 
@@ -51,19 +52,25 @@ def train(out: Path, seeds: list[int], overrides: list[str]) -> None:
             sys.exit("training failed; run the same command again to go on")
 
 
-def collect(out: Path) -> tuple[dict, dict, dict]:
-    """By arm and seed: the curve of (rollouts, sampled accuracy), and both final accuracies."""
-    curves, greedy, sampled = defaultdict(dict), defaultdict(dict), defaultdict(dict)
+def collect(out: Path) -> tuple[dict, dict[str, dict]]:
+    """By arm and seed: the curve of (rollouts, sampled accuracy), and named figures."""
+    curves, finals = defaultdict(dict), defaultdict(lambda: defaultdict(dict))
     for folder in sorted(out.glob("*/*-s[0-9]*")):
         arm, _, seed = folder.name.rpartition("-s")
         lines, _ = read_kind(folder, "metrics")
         test = [line.metrics for line in lines if line.split == "test"]
         if not test:
             continue
-        curves[arm][int(seed)] = windowed([line for line in lines if line.split == "train"])
-        greedy[arm][int(seed)] = test[-1]["eval/accuracy"]["value"]
-        sampled[arm][int(seed)] = test[-1]["eval/pass@1"]["value"]
-    return curves, greedy, sampled
+        training = [line for line in lines if line.split == "train"]
+        rewards = [line.metrics["reward/mean"] for line in training]
+        curves[arm][int(seed)] = windowed(training)
+        finals["mean sampled accuracy over training"][arm][int(seed)] = fmean(rewards)
+        finals["test accuracy, sampled"][arm][int(seed)] = test[-1]["eval/pass@1"]["value"]
+        finals["test accuracy, greedy"][arm][int(seed)] = test[-1]["eval/accuracy"]["value"]
+        finals["wrong steps, test, greedy"][arm][int(seed)] = test[-1]["eval/step_error_rate"][
+            "value"
+        ]
+    return curves, finals
 
 
 def windowed(lines: list) -> list[tuple[float, float]]:
@@ -80,13 +87,13 @@ def windowed(lines: list) -> list[tuple[float, float]]:
     return points
 
 
-def show(curves: dict, greedy: dict, sampled: dict) -> None:
-    for name, finals in (("greedy", greedy), ("sampled", sampled)):
-        print(f"\ntest accuracy, {name}: interquartile mean over seeds, difference to outcome")
-        for arm, by_seed in finals.items():
+def show(curves: dict, finals: dict[str, dict]) -> None:
+    for name, by_arm in finals.items():
+        print(f"\n{name}: interquartile mean over seeds, difference to outcome")
+        for arm, by_seed in by_arm.items():
             final = interval(list(by_seed.values()))
-            gain = paired_bootstrap(finals["outcome"], by_seed)
-            test = sign_flip_test(paired_differences(finals["outcome"], by_seed))
+            gain = paired_bootstrap(by_arm["outcome"], by_seed)
+            test = sign_flip_test(paired_differences(by_arm["outcome"], by_seed))
             print(
                 f"  {arm:10} {len(by_seed)} seeds  {text(final)}   {text(gain)}  "
                 f"p = {test.p if test else 1:.3f}"

@@ -18,14 +18,14 @@ from apportion.segment import segment
 from apportion.tasks import load_task
 from apportion.trace import Problem, Rollout
 
-PROMPTS_PER_UPDATE, GROUP_SIZE, UPDATES, MAX_TOKENS = 8, 8, 20, 80
+PROMPTS_PER_UPDATE, GROUP_SIZE, UPDATES, MAX_TOKENS = 8, 8, 60, 40
 
 torch.manual_seed(0)
-task = load_task({"kind": "words", "operations": [1, 4], "largest": 300})
+task = load_task({"kind": "words", "operations": [1, 2], "largest": 300})
 policy = load_policy("tiny")
 reviewer = load_reviewer("arithmetic")
 method = load_method({"method": "dca", "cap": 2.0})
-optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-4)
+optimizer = torch.optim.AdamW(policy.model.parameters(), lr=2e-4)
 
 
 def sample(problems: list[Problem], update: int) -> list[Rollout]:

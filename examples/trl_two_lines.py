@@ -12,7 +12,7 @@ from apportion.policies.tiny import SHIPPED
 from apportion.tasks import load_task
 from apportion.train import CreditGRPOTrainer  # line 1: instead of `from trl import GRPOTrainer`
 
-words = load_task({"kind": "words", "operations": [1, 4], "largest": 300})
+words = load_task({"kind": "words", "operations": [1, 2], "largest": 300})
 rows = [{"prompt": p.prompt, "answer": p.answers[0]} for p in words.problems("train", 320, seed=0)]
 
 
@@ -26,11 +26,11 @@ trainer = CreditGRPOTrainer(  # line 2: instead of `GRPOTrainer(`
     reward_funcs=right_answer,
     args=GRPOConfig(
         output_dir="runs/trl_two_lines",
-        max_steps=20,
+        max_steps=40,
         per_device_train_batch_size=64,
         num_generations=8,
-        max_completion_length=80,
-        learning_rate=1e-4,
+        max_completion_length=40,
+        learning_rate=2e-4,
         loss_type="dr_grpo",
         logging_steps=5,
         save_strategy="no",

@@ -173,3 +173,15 @@ def test_checkpoints_between_generations_are_refused(tmp_path):
     extra = {"num_iterations": 2, "save_strategy": "steps", "save_steps": 3}
     with pytest.raises(UserError, match="save_steps 3 is not a multiple of 2"):
         make_trainer(CreditGRPOTrainer, tmp_path, extra=extra)
+
+
+def test_the_last_checkpoint_may_fall_anywhere(tmp_path):
+    extra = {"num_iterations": 2, "save_strategy": "steps", "save_steps": 2}
+    trainer = make_trainer(
+        CreditGRPOTrainer, tmp_path, steps=3, extra=extra, reviewers=[StepsByParity()]
+    )
+    trainer.train()
+    assert {p.name for p in tmp_path.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-3"}
+    trainer.state.global_step = 1
+    with pytest.raises(UserError, match="update 1 lies between two generations"):
+        trainer._save_checkpoint(trainer.model, None)

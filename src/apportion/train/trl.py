@@ -143,7 +143,8 @@ class CreditGRPOTrainer(GRPOTrainer):
         return loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self.state.global_step % self._updates_per_generation():
+        ended = self.state.global_step >= self.state.max_steps  # nothing is left to resume
+        if self.state.global_step % self._updates_per_generation() and not ended:
             raise UserError(
                 f"update {self.state.global_step} lies between two generations, where a "
                 "checkpoint could not be resumed exactly: save at a multiple of "

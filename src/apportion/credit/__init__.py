@@ -51,7 +51,11 @@ def load_method(spec: str | dict[str, Any]) -> Method:
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
-        hint = nearest(option, list(cls.model_fields)) if first["type"] == "extra_forbidden" else ""
+        hint = (
+            nearest(option, ["method", *cls.model_fields])
+            if first["type"] == "extra_forbidden"
+            else ""
+        )
         raise UserError(f"credit.{option} (method {name}): {first['msg']}{hint}") from None
     if isinstance(method, Shuffled):
         load_method(method.inner)

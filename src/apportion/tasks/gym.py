@@ -225,5 +225,5 @@ def _create(options: GymOptions, seed: int) -> Any:
     except (AssertionError, ValueError, TypeError) as error:
         raise UserError(
             f"data set {options.name}: refuses options {options.options}: "
-            f"{error or 'a value is outside what the set supports'}"
+            f"{str(error) or 'a value is outside what the set supports'}"
         ) from None

@@ -181,8 +181,10 @@ def _reach(row: Row) -> str:
         return f"{row.name} would need more than it had"
     estimate = row.figures["reach"].estimate
     assert estimate is not None
-    share_needed = f"{wording.fixed(value, 2)} {wording.interval(estimate, 2)}"
-    return f"{row.name} needs {share_needed} times as many rollouts"
+    needed = f"{row.name} needs {wording.fixed(value, 2)} times as many rollouts"
+    if estimate.low is None:
+        return needed
+    return f"{needed} {wording.interval(estimate, 2)}"
 
 
 def _stage_lead(table: Table) -> list[str]:

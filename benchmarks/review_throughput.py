@@ -77,7 +77,7 @@ def serve(latency: float, port: object, calls: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reviews", type=int, default=256)
+    parser.add_argument("--reviews", type=int, default=2048)
     parser.add_argument("--latency", type=float, default=0.2)
     options = parser.parse_args()
     port, calls = multiprocessing.Value("i", 0), multiprocessing.Value("i", 0)
@@ -87,6 +87,7 @@ def main() -> None:
         time.sleep(0.01)
     with tempfile.TemporaryDirectory() as folder:
         cache = ReviewCache(Path(folder) / "cache.sqlite")
+        measure(port.value, 1, 1, options.latency, "warm-up", None)
         for concurrency in (1, 8, 64):
             count = min(options.reviews, 32 * concurrency)
             measure(port.value, concurrency, count, options.latency, f"c{concurrency}", None)

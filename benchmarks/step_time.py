@@ -25,7 +25,7 @@ from apportion.trace import Problem
 from apportion.train import CreditGRPOTrainer
 from apportion.train.rows import row_of_problem
 
-PROMPTS, GROUP = 16, 8
+PROMPTS, GROUP = 8, 8
 ARMS = {
     "outcome": {"credit": "outcome"},
     "capo": {"credit": "capo", "reviewers": ["arithmetic"]},

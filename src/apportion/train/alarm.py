@@ -1,7 +1,7 @@
 """Collapse alarm: stop a run that is getting worse, and keep its last good checkpoint.
 
 Process reward can teach a model to skip steps and end early; accuracy, length and the number of
-steps show it before the mean reward does (PURE, arXiv 2504.15275; TRL-style dashboards hide it).
+steps show it (seen with process reward alone in PURE, arXiv 2504.15275).
 """
 
 from __future__ import annotations

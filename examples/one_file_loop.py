@@ -1,6 +1,6 @@
 """The whole idea in one file: sample, segment, review, credit, update.
 
-    python examples/one_file_loop.py            # about two minutes on two cores, offline
+    python examples/one_file_loop.py            # about a minute on two cores, offline
 
 A tiny policy solves word problems. Each completion is cut into steps, a reviewer says which steps
 are right, and the credit method turns the completion's one advantage into one per token. The

@@ -110,7 +110,8 @@ class StepVerdict(Record):
 
     ``focus`` is the part of the step that the verdict is about (the wrong number, say), in
     characters of the whole text like the step itself, where the reviewer can tell;
-    ``confidence`` is its stated probability of being right.
+    ``confidence`` is its stated probability of being right; ``instead`` is what it says should
+    have been thought in place of the step.
     """
 
     label: Label | None = None
@@ -119,6 +120,7 @@ class StepVerdict(Record):
     reason: str = ""
     focus: tuple[int, int] | None = None
     confidence: float | None = Field(default=None, ge=0.0, le=1.0)
+    instead: str = ""
 
     @property
     def abstains(self) -> bool:

@@ -62,7 +62,8 @@ class LanguageModelPolicy:
             torch.manual_seed(seed)
             for start in range(0, len(jobs), batch_size):
                 batch = jobs[start : start + batch_size]
-                completions = self._generate([p for p, _ in batch], temperature, max_tokens)
+                prompts = [self.prompt_ids(problem) for problem, _ in batch]
+                completions = self._generate(prompts, temperature, max_tokens)
                 for (problem, index), (ids, logprobs) in zip(batch, completions, strict=True):
                     text, spans = self.decode(ids)
                     done = bool(ids) and ids[-1] in self._stop_ids()
@@ -92,11 +93,22 @@ class LanguageModelPolicy:
                     f"exceed the context of {context}: shorten it or lower max_completion_tokens"
                 )
 
+    def generate_ids(
+        self, prompts: Sequence[Sequence[int]], temperature: float, max_tokens: int
+    ) -> list[list[int]]:
+        """The new token ids after each prompt, up to and with the end of text."""
+        return [ids for ids, _ in self._generate(prompts, temperature, max_tokens, logits=False)]
+
     def _generate(
-        self, problems: Sequence[Problem], temperature: float, max_tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        temperature: float,
+        max_tokens: int,
+        *,
+        logits: bool = True,
     ) -> Iterator[tuple[list[int], list[float]]]:
         encoded = self.tokenizer.pad(
-            {"input_ids": [self.prompt_ids(problem) for problem in problems]}, return_tensors="pt"
+            {"input_ids": [list(ids) for ids in prompts]}, return_tensors="pt"
         ).to(self.model.device)
         sampling: dict[str, Any] = (
             {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
@@ -112,7 +124,7 @@ class LanguageModelPolicy:
                     max_new_tokens=max_tokens,
                     pad_token_id=self.tokenizer.pad_token_id,
                     return_dict_in_generate=True,
-                    output_logits=True,
+                    output_logits=logits,
                     **sampling,
                 )
         finally:
@@ -120,9 +132,10 @@ class LanguageModelPolicy:
         new_BT = output.sequences[:, encoded["input_ids"].shape[1] :]
         for b in range(new_BT.shape[0]):
             ids = self._cut(new_BT[b].tolist())
+            steps = enumerate(ids) if logits else ()
             chosen = [
                 torch.log_softmax(output.logits[t][b].float(), -1)[token].item()
-                for t, token in enumerate(ids)
+                for t, token in steps
             ]
             yield ids, chosen
 

@@ -43,7 +43,7 @@ def test_a_good_reply_becomes_verdicts_with_usage_and_settings():
         ("", "empty"),
         ('{"steps": []}', "no verdict on step 0, 1, 2"),
         (judged({0: "useful"}), "no verdict on step 1, 2"),
-        (judged({0: "useful", 1: "useful", 2: "useful", 3: "useful"}), "there is no step 3"),
+        (judged({1: "useful", 2: "useful", 3: "useful"}), "there is no step 3"),
         (judged({0: "great", 1: "useful", 2: "useful"}), "label"),
         (json.dumps({"verdicts": "all good"}), "steps"),
         ('{"steps": ' + "[" * 100_000, "no complete JSON"),

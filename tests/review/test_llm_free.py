@@ -81,9 +81,9 @@ def test_role_tokens_are_found_again_where_they_stood():
     ("reply", "reason"),
     [
         (free("pens cost 3 * 4 = 13"), "quote of step 0 does not stand in the solution"),
-        (free("books cost 2 * 5 = 10", "pens cost 3 * 4 = 12"), "quote of step 1"),
-        (free("pens cost", "pens cost"), "quote of step 1"),
-        (free("#### 22"), "quote of step 0"),
+        (free("pens cost 3", "paper costs 4", "rope costs 5"), "quote of step 1 does not stand"),
+        (free("#### 22"), "every quote is of the final answer"),
+        (free("[final answer] #### 22"), "every quote is of the final answer"),
         (free("  "), "quote of step 0"),
         (free(), "list of steps is empty"),
         ('{"steps": [{"label": "useful"}]}', "quote: Field required"),

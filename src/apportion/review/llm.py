@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -13,8 +14,8 @@ from apportion.errors import UserError
 from apportion.review.budget import Budget, BudgetSpent, Pace
 from apportion.review.cache import ReviewCache, cache_key
 from apportion.review.llm_client import Endpoint, EndpointError, Reply, Tally
-from apportion.review.llm_prompt import Prompt, load_prompt, render
-from apportion.review.llm_protocol import SCHEMAS, Cut, Unparseable, read_answer
+from apportion.review.llm_prompt import OWN_CUT, Prompt, load_prompt, render
+from apportion.review.llm_protocol import SCHEMAS, Reading, Unparseable, read_answer
 from apportion.review.prices import Price
 from apportion.trace import Problem, Review, Step, Usage
 
@@ -37,10 +38,10 @@ class LlmOptions(BaseModel):
     ``temperature`` defaults to 0 for one critique (a greedy critique) and to 0.7 for several;
     "server" leaves it to the server, as does ``seed: null``. Critique k is asked with seed + k.
     ``granularity`` "given" asks for a verdict on each given step, "free" lets the reviewer cut;
-    ``prompt`` is a shipped prompt or the path of a copy. ``show_reference`` shows the problem's
-    reference answer. ``structured`` sends a JSON schema. ``timeout`` and ``retries`` are per
-    call. ``price`` is per million tokens, and needed for ``budget_usd``; without
-    it a review is unpriced. ``extra_body`` is merged into each request.
+    ``prompt`` is a shipped prompt (``deliberate`` lets it argue first) or the path of a copy.
+    ``show_reference`` shows the problem's reference answer. ``structured`` sends a JSON schema.
+    ``timeout`` and ``retries`` are per call. ``price`` is per million tokens, and needed for
+    ``budget_usd``; without it a review is unpriced. ``extra_body`` is merged into each request.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -231,30 +232,44 @@ class _Conversation:
     def replay(self, who: dict[str, Any], stored: dict[str, Any]) -> Review | None:
         """The review of a stored answer; None where this version cannot read it."""
         try:
-            cut = self._read(stored["content"])
+            reading = self._read(stored["content"], lenient=True)
         except Unparseable:
             return None
         usage = Usage(usd=0.0, cached=True)
-        return Review(**who, steps=cut[0], verdicts=cut[1], usage=usage, meta=stored["meta"])
+        return Review(
+            **who,
+            steps=reading.steps,
+            verdicts=reading.verdicts,
+            usage=usage,
+            meta=stored["meta"],
+        )
 
     async def hold(self, who: dict[str, Any]) -> Review:
         error: str | None = None
-        cut: Cut = ((), ())
+        reading = Reading((), ())
         try:
-            cut = await self._answer()
+            reading = await self._answer()
         except Unparseable as failure:
             error = f"the answer could not be read, nor its repair: {failure}"
         except (EndpointError, BudgetSpent) as failure:
             error = str(failure)
         if self.tally.estimated:
             self.meta["usage_estimated"] = True
+        if reading.argument:
+            self.meta["argument"] = reading.argument
+        if reading.repairs:
+            self.meta["repairs"] = list(reading.repairs)
         usage = self.tally.usage(self.reviewer.endpoint.price)
-        steps, verdicts = cut
         return Review(
-            **who, steps=steps, verdicts=verdicts, error=error, usage=usage, meta=self.meta
+            **who,
+            steps=reading.steps,
+            verdicts=reading.verdicts,
+            error=error,
+            usage=usage,
+            meta=self.meta,
         )
 
-    async def _answer(self) -> Cut:
+    async def _answer(self) -> Reading:
         reply = await self._ask(self.messages)
         try:
             return self._read(reply.content)
@@ -262,7 +277,13 @@ class _Conversation:
             problem = f"{failure}"
         self.meta["repaired"] = problem
         repaired = await self._ask([*self.messages, *_repair_turn(reply, problem)])
-        return self._read(repaired.content)
+        try:
+            return self._read(repaired.content, lenient=True)
+        except Unparseable:
+            # The second answer may be worse than the first, of which most was good.
+            with suppress(Unparseable):
+                return self._read(reply.content, lenient=True)
+            raise
 
     async def _ask(self, messages: list[dict[str, str]]) -> Reply:
         reply = await self.reviewer.endpoint.ask(
@@ -271,9 +292,10 @@ class _Conversation:
         self.meta["structured"], self.meta["finish"] = reply.structured, reply.finish
         return reply
 
-    def _read(self, content: str) -> Cut:
+    def _read(self, content: str, *, lenient: bool = False) -> Reading:
         self.content = content
-        return read_answer(self.reviewer.prompt.answer, content, self.text, self.steps)
+        form = self.reviewer.prompt.answer
+        return read_answer(form, content, self.text, self.steps, lenient=lenient)
 
 
 def _repair_turn(reply: Reply, problem: str) -> list[dict[str, str]]:
@@ -291,7 +313,7 @@ def _repair_turn(reply: Reply, problem: str) -> list[dict[str, str]]:
 
 def _prompt_of(options: LlmOptions) -> Prompt:
     prompt = load_prompt(options.prompt_name)
-    free = prompt.answer == "free"
+    free = prompt.answer in OWN_CUT
     if options.granularity is not None and (options.granularity == "free") != free:
         raise UserError(
             f"reviewer {options.name}: prompt '{prompt.name}' is for granularity "

@@ -4,7 +4,7 @@ A prompt file has a head that names the form of the answer, the system message, 
 equals signs, and the user message:
 
     ---
-    answer: steps          # steps | wrong | free
+    answer: steps          # steps | wrong | free | deliberate
     ---
     You review ...
     =====
@@ -29,12 +29,14 @@ from typing import Literal, get_args
 from apportion.errors import UserError, nearest
 from apportion.trace import Problem, Step
 
-AnswerForm = Literal["steps", "wrong", "free"]
+AnswerForm = Literal["steps", "wrong", "free", "deliberate"]
+# In these the reviewer cuts the text itself, by quoting it.
+OWN_CUT: tuple[AnswerForm, ...] = ("free", "deliberate")
 
 PROMPT_FOLDER = Path(__file__).parent / "prompts"
 PLACEHOLDERS: dict[str, str] = {
     "problem": "the problem, fenced",
-    "trace": "the chain of thought, fenced; numbered steps, or as it is for the free form",
+    "trace": "the chain of thought, fenced; numbered steps, or as it is where the reviewer cuts",
     "outcome": "whether the final answer is right, or an empty text where that is hidden",
     "reference": "the reference answer, or an empty text where it is hidden",
     "last": "the number of the last step",
@@ -69,7 +71,7 @@ class Prompt:
 
 @lru_cache(maxsize=64)
 def load_prompt(name: str) -> Prompt:
-    """A shipped prompt by name (``steps``, ``capo``, ``free``) or a user's file by path.
+    """A shipped prompt by name (``steps``, ``deliberate``, ...) or a user's file by path.
 
     Raises:
         UserError: no such prompt, or a file that is not in the form above.
@@ -112,8 +114,7 @@ def parse_prompt(name: str, text: str) -> Prompt:
         if word not in _PLACEHOLDER.findall(user):
             raise UserError(f"prompt '{name}': the user message lacks the placeholder {{{word}}}")
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    form: AnswerForm = "steps" if head[1] == "steps" else "wrong" if head[1] == "wrong" else "free"
-    return Prompt(name, form, system, user, digest)
+    return Prompt(name, forms[forms.index(head[1])], system, user, digest)
 
 
 def defuse(text: str) -> str:
@@ -177,7 +178,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 def _shown_trace(prompt: Prompt, text: str, steps: Sequence[Step]) -> str:
     start, end = steps[0].start, steps[-1].end
     answer = defuse(text[end:].strip())
-    if prompt.answer == "free":
+    if prompt.answer in OWN_CUT:
         body = defuse(text[start:end])
     else:
         body = "\n".join(_numbered(i, step.text(text)) for i, step in enumerate(steps))

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from apportion.review.llm_prompt import AnswerForm, defuse
+from apportion.review.llm_prompt import AnswerForm
+from apportion.review.llm_quotes import read_quotes
+from apportion.review.llm_reading import Reading, Unparseable, earlier_only, listed, require_usable
 from apportion.trace import Label, Step, StepVerdict
+
+__all__ = ["SCHEMAS", "Reading", "Unparseable", "read_answer"]
 
 MAX_CONTENT = 200_000
 MAX_OBJECTS = 200
-Cut = tuple[tuple[Step, ...], tuple[StepVerdict, ...]]
-
-
-class Unparseable(ValueError):
-    """The reply is no usable answer; the message is written for the model that gave it."""
+MAX_ARGUMENT = 8000
 
 
 def _lower(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
+
+
+def _or_empty(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _or_none(value: Any) -> Any:
+    return [] if value is None else value
+
+
+_Text = Annotated[str, BeforeValidator(_or_empty)]
 
 
 def _share(value: Any) -> Any:
@@ -36,10 +48,13 @@ class _Answer(BaseModel):
 
 
 class _Judged(_Answer):
-    reason: str = ""
-    label: Annotated[Label, BeforeValidator(_lower)]
+    """``label`` has to be stated; null means that the reviewer abstains."""
+
+    reason: _Text = ""
+    label: Annotated[Label | None, BeforeValidator(_lower)]
     correct: bool | None = None
-    depends_on: list[int] = Field(default_factory=list)
+    depends_on: Annotated[list[int], BeforeValidator(_or_none)] = Field(default_factory=list)
+    instead: _Text = ""
     confidence: Annotated[float, Field(ge=0, le=1), BeforeValidator(_share)] | None = None
 
     def verdict(self, sources: Sequence[int]) -> StepVerdict:
@@ -48,6 +63,7 @@ class _Judged(_Answer):
             correct=self.correct,
             depends_on=tuple(sources),
             reason=self.reason,
+            instead=self.instead.strip(),
             confidence=self.confidence,
         )
 
@@ -70,6 +86,7 @@ class WrongAnswer(_Answer):
 
 
 class FreeAnswer(_Answer):
+    argument: _Text = ""
     steps: list[_JudgedQuote]
 
 
@@ -77,6 +94,7 @@ _FORMS: dict[AnswerForm, type[_Answer]] = {
     "steps": StepsAnswer,
     "wrong": WrongAnswer,
     "free": FreeAnswer,
+    "deliberate": FreeAnswer,
 }
 _LABEL_SCHEMA = {"type": "string", "enum": ["useful", "irrelevant", "harmful"]}
 _JUDGED_SCHEMA = {
@@ -98,52 +116,88 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _listed(first: Mapping[str, Any]) -> dict[str, Any]:
-    items = _object({**first, **_JUDGED_SCHEMA})
-    return _object({"steps": {"type": "array", "items": items}})
+def _steps(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"steps": {"type": "array", "items": _object(properties)}}
 
 
+# A server that fills in a schema writes the properties in their order: what is to be thought
+# about first has to stand first.
 SCHEMAS: dict[AnswerForm, dict[str, Any]] = {
-    "steps": _listed({"step": {"type": "integer"}}),
+    "steps": _object(_steps({"step": {"type": "integer"}, **_JUDGED_SCHEMA})),
     "wrong": _object(
         {
             "analysis": {"type": "string"},
             "wrong_steps": {"type": "array", "items": {"type": "integer"}},
         }
     ),
-    "free": _listed({"quote": {"type": "string"}}),
+    "free": _object(_steps({"quote": {"type": "string"}, **_JUDGED_SCHEMA})),
+    "deliberate": _object(
+        {"argument": {"type": "string"}}
+        | _steps(
+            {
+                "quote": {"type": "string"},
+                **_JUDGED_SCHEMA,
+                "label": {"type": ["string", "null"], "enum": [*_LABEL_SCHEMA["enum"], None]},
+                "instead": {"type": "string"},
+            }
+        )
+    ),
 }
 
 
-def read_answer(form: AnswerForm, content: str, text: str, steps: Sequence[Step]) -> Cut:
-    """The steps and verdicts that a reply gives; for ``free`` the reviewer's own cut, which
-    covers the same span as ``steps``, with abstaining verdicts where nothing was quoted.
+def read_answer(
+    form: AnswerForm, content: str, text: str, steps: Sequence[Step], *, lenient: bool = False
+) -> Reading:
+    """The steps and verdicts that a reply gives, and what had to be mended in it. For ``free``
+    and ``deliberate`` the reviewer's own cut, which covers the same span as ``steps``, with
+    abstaining verdicts where nothing was quoted.
+
+    ``lenient`` (for a reply after which no other is asked for) keeps what is good of an answer
+    that leaves out steps, judges one twice or invents some, as long as at least half is good; the
+    others abstain.
 
     Raises:
         Unparseable: no JSON object of the form, steps missing, twice or unknown, or a quote that
             is not in the text.
     """
-    answer = _find_object(content, _FORMS[form])
+    answer, before = _find_object(content, _FORMS[form])
     if isinstance(answer, StepsAnswer):
-        return tuple(steps), _given(answer, len(steps))
+        verdicts, repairs = _given(answer, len(steps), lenient)
+        return Reading(tuple(steps), verdicts, repairs)
     if isinstance(answer, WrongAnswer):
-        return tuple(steps), _wrong(answer, len(steps))
+        return Reading(tuple(steps), _wrong(answer, len(steps)))
     assert isinstance(answer, FreeAnswer)
-    return _located(answer, text, steps[0].start, steps[-1].end)
+    reading = read_quotes(answer.steps, text, steps[0].start, steps[-1].end, lenient=lenient)
+    return reading if form == "free" else _with_argument(reading, before, answer.argument)
+
+
+_FENCE = re.compile(r"```\w*\s*\Z")
+
+
+def _with_argument(reading: Reading, before: str, stated: str) -> Reading:
+    """Without a schema a model argues in front of its JSON rather than in it; both count."""
+    parts = [_FENCE.sub("", before).strip(), stated.strip()]
+    argument = "\n\n".join(part for part in parts if part)
+    repairs = reading.repairs
+    if len(argument) > MAX_ARGUMENT:
+        repairs += (f"kept {MAX_ARGUMENT} of the {len(argument)} characters of the argument",)
+        argument = argument[:MAX_ARGUMENT]
+    return reading._replace(argument=argument, repairs=repairs)
 
 
 _A = TypeVar("_A", bound=_Answer)
 
 
-def _find_object(content: str, form: type[_A]) -> _A:
-    """The last JSON object in the reply that has the form; text and code fences around it, and
-    drafts before it, do not matter."""
+def _find_object(content: str, form: type[_A]) -> tuple[_A, str]:
+    """The last JSON object in the reply that has the form, and the text before it; what is
+    around it, and drafts before it, do not matter."""
     if not content.strip():
         raise Unparseable("the reply was empty")
     if len(content) > MAX_CONTENT:
         raise Unparseable(f"the reply was longer than {MAX_CONTENT} characters")
     decoder = json.JSONDecoder()
-    position, found, problem = 0, None, "there was no complete JSON object in the reply"
+    found: _A | None = None
+    position, began, problem = 0, 0, "there was no complete JSON object in the reply"
     outer_end = 0
     for _ in range(MAX_OBJECTS):
         position = content.find("{", position)
@@ -155,7 +209,7 @@ def _find_object(content: str, form: type[_A]) -> _A:
             position += 1
             continue
         try:
-            found = form.model_validate(value)
+            found, began = form.model_validate(value), position
             position = end
         except ValidationError as error:
             if end > outer_end:
@@ -167,24 +221,56 @@ def _find_object(content: str, form: type[_A]) -> _A:
             position += 1
     if found is None:
         raise Unparseable(problem)
-    return found
+    return found, content[:began]
 
 
-def _given(answer: StepsAnswer, count: int) -> tuple[StepVerdict, ...]:
-    by_step: dict[int, _JudgedStep] = {}
+def _given(
+    answer: StepsAnswer, count: int, lenient: bool
+) -> tuple[tuple[StepVerdict, ...], tuple[str, ...]]:
+    said: dict[int, list[_JudgedStep]] = defaultdict(list)
     for judged in answer.steps:
-        if not 0 <= judged.step < count:
-            raise Unparseable(f"there is no step {judged.step}, only 0 to {count - 1}")
-        if judged.step in by_step:
-            raise Unparseable(f"step {judged.step} was judged twice")
-        by_step[judged.step] = judged
-    missing = [step for step in range(count) if step not in by_step]
-    if missing:
-        raise Unparseable(f"no verdict on step {', '.join(map(str, missing[:20]))}")
-    return tuple(
-        by_step[step].verdict(sorted({d for d in by_step[step].depends_on if 0 <= d < step}))
-        for step in range(count)
+        said[judged.step].append(judged)
+    problems, repairs = _misnumbered(said, count)
+    one: dict[int, _JudgedStep] = {}
+    for step, of_step in said.items():
+        if len({(judged.label, judged.correct) for judged in of_step}) == 1:
+            one[step] = of_step[0]
+    if problems and not lenient:
+        raise Unparseable(problems[0])
+    inside = [step for step in range(count) if step in one]
+    if problems:
+        # Numbers from 1 to the count are all of the steps, each verdict beside its step.
+        counted_from_one = 0 not in said and count in said
+        require_usable(0 if counted_from_one else len(inside), count, problems[0])
+    stated = [one[step].depends_on if step in one else [] for step in range(count)]
+    sources, dropped = earlier_only(stated, range(count))
+    verdicts = tuple(
+        one[step].verdict(sources[step]) if step in one else StepVerdict() for step in range(count)
     )
+    return verdicts, listed([*repairs, *dropped])
+
+
+def _misnumbered(
+    said: Mapping[int, Sequence[_JudgedStep]], count: int
+) -> tuple[list[str], list[str]]:
+    """What is wrong with the numbers of the steps, told to the model and told to the reader."""
+    problems: list[str] = []
+    repairs: list[str] = []
+    for step, of_step in sorted(said.items()):
+        if not 0 <= step < count:
+            problems.append(f"there is no step {step}, only 0 to {count - 1}")
+            repairs.append(f"dropped the verdict on step {step}: there is no such step")
+        elif len(of_step) > 1:
+            problems.append(f"step {step} was judged twice")
+            same = len({(judged.label, judged.correct) for judged in of_step}) == 1
+            left = "kept one of them" if same else "they differ, so it counts as not judged"
+            repairs.append(f"step {step} was judged {len(of_step)} times: {left}")
+    missing = [step for step in range(count) if step not in said]
+    if missing:
+        shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
+        problems.append(f"no verdict on step {shown}")
+        repairs.append(f"no verdict on step {shown}: counts as not judged")
+    return problems, repairs
 
 
 def _wrong(answer: WrongAnswer, count: int) -> tuple[StepVerdict, ...]:
@@ -196,75 +282,3 @@ def _wrong(answer: WrongAnswer, count: int) -> tuple[StepVerdict, ...]:
     return tuple(
         wrong if step in answer.wrong_steps else StepVerdict(correct=True) for step in range(count)
     )
-
-
-def _located(answer: FreeAnswer, text: str, start: int, end: int) -> Cut:
-    """Find each quote after the one before it, and fill the gaps with abstentions."""
-    if not answer.steps:
-        raise Unparseable("the list of steps is empty")
-    shown = defuse(text)
-    spans: list[Step] = []
-    position = start
-    for index, judged in enumerate(answer.steps):
-        span = _locate(judged.quote, shown, position, end)
-        if span is None:
-            quote = judged.quote if len(judged.quote) < 80 else f"{judged.quote[:77]}..."
-            raise Unparseable(
-                f"the quote of step {index} does not stand in the solution after the one before "
-                f"it: {quote!r}"
-            )
-        spans.append(span)
-        position = span.end
-    return _fill_gaps(answer.steps, spans, shown, start, end)
-
-
-def _fill_gaps(
-    judged: Sequence[_JudgedQuote], spans: Sequence[Step], text: str, start: int, end: int
-) -> Cut:
-    steps: list[Step] = []
-    verdicts: list[StepVerdict] = []
-    place: list[int] = []  # of the k-th quote among the steps
-    position = start
-    for index, (span, said) in enumerate(zip(spans, judged, strict=True)):
-        if text[position : span.start].strip():
-            steps.append(Step(position, span.start))
-            verdicts.append(StepVerdict())
-            position = span.start
-        following = spans[index + 1].start if index + 1 < len(spans) else end
-        rest = text[span.end : following]
-        stop = following if not rest.strip() else span.end
-        sources = sorted({place[d] for d in said.depends_on if 0 <= d < index})
-        place.append(len(steps))
-        steps.append(Step(position, stop))
-        verdicts.append(said.verdict(sources))
-        position = stop
-    if position < end:
-        steps.append(Step(position, end))
-        verdicts.append(StepVerdict())
-    return tuple(steps), tuple(verdicts)
-
-
-_ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[\.\.\.\])\s*")
-
-
-def _locate(quote: str, text: str, start: int, end: int) -> Step | None:
-    """The span of a quote; white space may differ, and the middle may be left out by "..."."""
-    quote = defuse(quote).strip()
-    if not quote:
-        return None
-    found = text.find(quote, start, end)
-    if found >= 0:
-        return Step(found, found + len(quote))
-    span = _match_words(quote, text, start, end)
-    parts = [part for part in _ELLIPSIS.split(quote) if part]
-    if span is None and len(parts) > 1:
-        first = _match_words(parts[0], text, start, end)
-        last = _match_words(parts[-1], text, first.end, end) if first else None
-        span = Step(first.start, last.end) if first and last else None
-    return span
-
-
-def _match_words(quote: str, text: str, start: int, end: int) -> Step | None:
-    pattern = r"\s+".join(re.escape(word) for word in quote.split())
-    match = re.compile(pattern).search(text, start, end)
-    return Step(*match.span()) if match else None

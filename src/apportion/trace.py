@@ -182,6 +182,7 @@ class StepConsensus(Record):
 
     ``wrong`` is the voted share against the step in [0, 1]; 0 or 1 under every rule but average.
     ``agreement`` is the weight of the most common label over the weight of all votes cast.
+    ``instead`` is what the first of the reviewers that agreed proposed in place of the step.
     """
 
     start: int
@@ -193,6 +194,7 @@ class StepConsensus(Record):
     focus: tuple[int, int] | None = None
     depends_on: tuple[int, ...] = ()
     votes: dict[str, Label | None] = Field(default_factory=dict)
+    instead: str = ""
 
 
 class Consensus(Record):
@@ -224,6 +226,61 @@ class Credit(Record):
     values: tuple[float, ...]
     advantages: tuple[float, ...]
     steps: tuple[StepCredit, ...] = ()
+
+
+class EditSpan(NamedTuple):
+    """A half-open span of an edited text and where it comes from.
+
+    *kept* text stands where it stood, after what it followed before; *moved* text is literally
+    from the original but follows something else now (what was between is gone or elsewhere);
+    *inserted* text is new and has no ``source``. ``source`` is the span of the original text.
+    """
+
+    start: int
+    end: int
+    kind: Literal["kept", "moved", "inserted"]
+    source: tuple[int, int] | None = None
+
+
+class Edit(Record):
+    """A rewritten chain of one rollout.
+
+    ``asked`` are the operations wanted and ``operations`` those that changed something: an edit
+    without operations is the original. ``spans`` partition ``text``. An ``open`` edit stops where
+    the policy has to go on. ``refused`` says why the edit must not be used. ``right`` of
+    ``answered`` attempts to answer from the edited reasoning were right (0 of 0: not verified).
+    """
+
+    rollout_id: str
+    asked: tuple[str, ...]
+    operations: tuple[str, ...] = ()
+    text: str
+    reasoning_end: int
+    spans: tuple[EditSpan, ...] = ()
+    why: tuple[str, ...] = ()
+    open: bool = False
+    refused: str = ""
+    answered: int = 0
+    right: float = 0.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Edit:
+        if not 0 <= self.reasoning_end <= len(self.text):
+            raise ValueError(
+                f"edit of {self.rollout_id}: reasoning_end {self.reasoning_end} is outside the "
+                f"text of {len(self.text)} characters"
+            )
+        check_partition([Step(span.start, span.end) for span in self.spans], len(self.text))
+        return self
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.operations)
+
+    @property
+    def usable(self) -> bool:
+        """Changed, whole, and not refused: fit to learn from."""
+        return self.changed and not self.open and not self.refused
 
 
 def check_partition(steps: Sequence[Step], end: int) -> None:

@@ -284,6 +284,19 @@ def test_a_resumed_run_keeps_its_settings(tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == other
 
 
+def test_settings_that_an_older_version_did_not_write_had_their_default(tmp_path: Path) -> None:
+    old = {"name": "a", "train": {"updates": 3}}
+    defaults = {"name": "", "train": {"updates": 50, "new": 1}, "newer": []}
+    with RunDirectory(tmp_path) as run:
+        run.write_config(old)
+        changed = {"name": "a", "train": {"updates": 3, "new": 2}, "newer": []}
+        with pytest.raises(UserError, match=r"another train\.new:"):
+            run.write_config(changed, defaults=defaults)
+        same = {"name": "a", "train": {"updates": 3, "new": 1}, "newer": []}
+        run.write_config(same, defaults=defaults)
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == same
+
+
 def test_a_missing_kind_is_empty(tmp_path: Path) -> None:
     assert read_kind(tmp_path, "rollouts") == ([], [])
 

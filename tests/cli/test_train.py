@@ -65,10 +65,11 @@ def test_what_is_asked_for_reaches_the_run(
         return out / "report.html"
 
     monkeypatch.setattr("apportion.train.run.run_recipe", run_recipe)
-    result = run("train", recipe, "seed=3", "--resume", "--plain")
+    result = run("train", recipe, "seed=3", "--resume", "--plain", "--jobs", "3")
     assert (result.exit_code, result.stdout) == (0, "runs/small/report.html\n")
     assert seen["config"].seeds == (3,) and seen["out"] == Path("runs/small")
     assert (seen["resume"], seen["clean"], seen["plain"]) == (True, False, True)
+    assert seen["processes"] == 3
 
 
 def test_an_interrupt_is_status_130_and_names_resume(

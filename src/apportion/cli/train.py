@@ -24,6 +24,9 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0..4 or 0,1,2.")] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Arms and seeds to train at once, each in a process.")
+    ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="Replace the run in --out.")] = False,
     dry_run: Annotated[
@@ -50,7 +53,13 @@ def train(
 
     folder = out or Path("runs") / config.name
     result = run_recipe(
-        config, folder, resume=resume, clean=clean, plain=plain, command=list(sys.argv)
+        config,
+        folder,
+        resume=resume,
+        clean=clean,
+        plain=plain,
+        processes=jobs,
+        command=list(sys.argv),
     )
     say(str(result))
 

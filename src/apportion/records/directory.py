@@ -235,16 +235,23 @@ class RunDirectory:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         write_json_atomic(file, manifest | {"finished": now()} | extra)
 
-    def write_config(self, config: Mapping[str, Any], may_change: Sequence[str] = ()) -> None:
+    def write_config(
+        self,
+        config: Mapping[str, Any],
+        may_change: Sequence[str] = (),
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write ``config.yaml``, the resolved configuration.
 
         Raises UserError when a resumed run was started with other settings, apart from the dotted
-        keys in ``may_change``.
+        keys in ``may_change``. A key that the old file lacks, since the version that wrote it did
+        not know it, had its value in ``defaults``.
         """
         file = self.path / "config.yaml"
         if file.exists():
             old = yaml.safe_load(file.read_text(encoding="utf-8"))
-            changed = [key for key in _differences(old, config) if key not in may_change]
+            known = _filled(old, defaults or {})
+            changed = [key for key in _differences(known, config) if key not in may_change]
             if changed:
                 raise UserError(
                     f"{file}: this run was started with another {', '.join(changed)}: resume with "
@@ -277,6 +284,14 @@ class RunDirectory:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _filled(old: Any, defaults: Any) -> Any:
+    """``old`` with the keys that it lacks."""
+    if not isinstance(old, Mapping) or not isinstance(defaults, Mapping):
+        return old
+    known = {key: _filled(value, defaults.get(key)) for key, value in old.items()}
+    return known | {key: value for key, value in defaults.items() if key not in old}
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:

@@ -10,15 +10,19 @@ from pathlib import Path
 
 from apportion.config import RunConfig, expand_arms
 from apportion.errors import UserError
+from apportion.policies import load_policy
 from apportion.records import RunDirectory, is_run
 from apportion.report import write_card, write_report
 from apportion.review import load_reviewer
+from apportion.review.binding import bind_policy, needing_policy
 from apportion.review.cache import ReviewCache
 from apportion.tasks import load_task
-from apportion.train.progress import RunProgress
+from apportion.train.jobs import Job, raise_failures, run_jobs
+from apportion.train.progress import JobsProgress, RunProgress
 
 # Settings that change what is printed or how fast, never what is learned.
 _MAY_CHANGE = ("train.threads", "train.checkpoint_every")
+_CACHE = "reviews.sqlite"
 
 
 def run_recipe(
@@ -28,60 +32,106 @@ def run_recipe(
     resume: bool = False,
     clean: bool = False,
     plain: bool = False,
+    processes: int = 1,
     command: Sequence[str] = (),
 ) -> Path:
     """Train all arms and seeds into ``out`` and write card and report; returns the report's path.
 
+    All arms of a seed come before the next seed, so that what an interrupted run leaves can be
+    compared. With several ``processes`` that many arms and seeds train at once (see ``run_jobs``).
     Finished arms are skipped on resume, an unfinished one goes on from its newest checkpoint (or
     starts again without one). Raises UserError for what the user has to change; whatever was
     recorded until then stays.
     """
-    _quiet_libraries()
+    quiet_libraries()
     if config.objective == "warm_start":
+        if processes > 1:
+            raise UserError("objective warm_start is a single job: leave out --jobs")
         return _run_warm_start(config, out, resume, clean, plain, command)
     arms = expand_arms(config)
     _require_trust(arms)
+    jobs = [
+        Job(name, seed, arm, out / f"{name}-s{seed}")
+        for wanted in config.seeds
+        for name, seed, arm in arms
+        if seed == wanted
+    ]
     with RunDirectory(out, resume=resume, clean=clean) as top:
-        top.write_config(config.model_dump(mode="json"), may_change=_MAY_CHANGE)
+        _write_config(top, config)
         top.write_manifest(list(command), seeds=config.seeds)
-        cache = ReviewCache(out / "reviews.sqlite")
-        total = sum(arm.train.updates * arm.train.epochs for _, _, arm in arms)
         try:
-            with RunProgress(total, plain=plain) as progress:
-                for name, seed, arm in arms:
-                    progress.begin(f"{name} seed {seed}")
-                    _run_one(arm, seed, out / f"{name}-s{seed}", cache, progress, command)
+            if processes > 1:
+                _run_many(jobs, processes, out, plain, command)
+            else:
+                _run_in_turn(jobs, out, plain, command)
         except BaseException:
             # What was recorded until here can be looked at whatever stopped the run.
             if any(out.glob("*/metrics.jsonl")):
                 write_report(out)
             raise
-        finally:
-            cache.close()
         top.finish()
         write_card(out)
         return write_report(out)
 
 
-def _run_one(
+def _run_in_turn(jobs: Sequence[Job], out: Path, plain: bool, command: Sequence[str]) -> None:
+    total = sum(job.updates for job in jobs)
+    failures = []
+    with ReviewCache(out / _CACHE) as cache, RunProgress(total, plain=plain) as progress:
+        for job in jobs:
+            progress.begin(job.name)
+            if _is_finished(job.folder):
+                progress.say("already finished")
+                progress.advance(job.updates)
+                continue
+            try:
+                run_one(job.config, job.seed, job.folder, cache, progress, command)
+            except UserError as error:
+                progress.say(f"failed: {error}")
+                failures.append(f"{job.name}: {error}")
+    raise_failures(failures, len(jobs))
+
+
+def _run_many(
+    jobs: Sequence[Job], processes: int, out: Path, plain: bool, command: Sequence[str]
+) -> None:
+    with JobsProgress(sum(job.updates for job in jobs), plain=plain) as progress:
+        left = []
+        for job in jobs:
+            if _is_finished(job.folder):
+                progress.say(job.name, "already finished")
+                progress.advance(job.name, job.updates)
+            else:
+                left.append(job)
+        run_jobs(left, processes, cache=out / _CACHE, progress=progress, command=command)
+
+
+def _is_finished(folder: Path) -> bool:
+    manifest = folder / "manifest.json"
+    return manifest.is_file() and "finished" in json.loads(manifest.read_text(encoding="utf-8"))
+
+
+def run_one(
     config: RunConfig,
     seed: int,
     folder: Path,
     cache: ReviewCache,
     progress: RunProgress,
-    command: Sequence[str],
+    command: Sequence[str] = (),
 ) -> None:
+    """Train one arm with one seed into ``folder``, going on with what is there."""
     from apportion.train.arm import run_arm
 
-    manifest = folder / "manifest.json"
-    if manifest.is_file() and "finished" in json.loads(manifest.read_text(encoding="utf-8")):
-        progress.say("already finished")
-        progress.advance(config.train.updates * config.train.epochs)
-        return
     with RunDirectory(folder, resume=is_run(folder)) as directory:
-        directory.write_config(config.model_dump(mode="json"), may_change=_MAY_CHANGE)
+        _write_config(directory, config)
         directory.write_manifest(list(command), seeds=[seed])
         run_arm(config, seed, directory, cache=cache, progress=progress)
+
+
+def _write_config(directory: RunDirectory, config: RunConfig) -> None:
+    defaults = RunConfig(name=config.name).model_dump(mode="json")
+    settings = config.model_dump(mode="json")
+    directory.write_config(settings, may_change=_MAY_CHANGE, defaults=defaults)
 
 
 def _require_trust(arms: Sequence[tuple[str, int, RunConfig]]) -> None:
@@ -92,11 +142,15 @@ def _require_trust(arms: Sequence[tuple[str, int, RunConfig]]) -> None:
     for name, _, arm in arms:
         task = load_task(arm.task)
         for spec in arm.reviewers:
-            key = json.dumps([arm.task, spec, arm.train.trust], sort_keys=True, default=str)
+            reviewer = load_reviewer(spec)
+            policy = arm.policy.model_dump(exclude_none=True) if needing_policy([reviewer]) else {}
+            key = json.dumps([arm.task, spec, arm.train.trust, policy], sort_keys=True, default=str)
             if key in measured:
                 continue
             measured.add(key)
-            report = measure_on_task(load_reviewer(spec), task)
+            if policy:
+                bind_policy([reviewer], load_policy(policy))
+            report = measure_on_task(reviewer, task)
             if report is None:  # the task cannot plant errors, so nothing can be measured
                 continue
             try:
@@ -129,7 +183,7 @@ def _run_warm_start(
     return model
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """Progress is ours to print, and nothing is sent anywhere."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")

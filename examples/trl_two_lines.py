@@ -22,7 +22,7 @@ def right_answer(completions: list[str], answer: list[str], **_) -> list[float]:
 
 
 trainer = CreditGRPOTrainer(  # line 2: instead of `GRPOTrainer(`
-    model=str(SHIPPED),
+    model=str(SHIPPED["shipped"]),
     reward_funcs=right_answer,
     args=GRPOConfig(
         output_dir="runs/trl_two_lines",

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Split = Literal["train", "validation", "test"]
+Rate = Annotated[float, Field(ge=0, le=1)]
 LossType = Literal["dr_grpo", "dapo", "grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
 
 _OPTIONS_OF_KIND = {
@@ -55,12 +56,21 @@ class PolicyConfig(Section):
 
 
 class ConsensusConfig(Section):
-    """How reviews become one verdict per step; see ``apportion.consensus.consensus``."""
+    """How reviews become one verdict per step; see ``apportion.consensus.Voting``.
 
-    rule: Literal["majority", "union", "intersection", "average", "greedy"] = "majority"
+    ``rates`` "measured" fills in each reviewer's rates on planted errors when training starts.
+    """
+
+    rule: Literal["majority", "union", "intersection", "average", "greedy", "dawid_skene"] = (
+        "majority"
+    )
     quorum: float = Field(default=0.66, ge=0.5, le=1.0)
     min_reviews: int = Field(default=1, ge=1)
+    partial: bool = True
+    min_families: int = Field(default=1, ge=1)
     weights: dict[str, float] = Field(default_factory=dict)
+    rates: dict[str, tuple[Rate, Rate]] | Literal["measured"] = Field(default_factory=dict)
+    families: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("weights")
     @classmethod
@@ -149,6 +159,24 @@ class AlarmConfig(Section):
     patience: int = Field(default=2, ge=1)
 
 
+class ImitationConfig(Section):
+    """Chains that are imitated beside the policy gradient, from the same rollouts.
+
+    ``chains`` "right" imitates every rollout with the full outcome (online rejection sampling),
+    "edited" also edits each by its reviews with ``operations`` (Approach 2 of Deliberative Credit
+    Assignment) and keeps what the policy can still answer from; with ``right_too`` unchanged right
+    chains are imitated as well, with ``only_edits`` only what an edit changed. The loss is
+    ``policy_weight`` x GRPO + ``weight`` x mean negative log-likelihood.
+    """
+
+    chains: Literal["none", "right", "edited"] = "none"
+    operations: tuple[str, ...] = ("delete", "replace")
+    only_edits: bool = False
+    right_too: bool = True
+    weight: float = Field(default=1.0, ge=0)
+    policy_weight: float = Field(default=0.0, ge=0)
+
+
 class WarmStartConfig(Section):
     """Objective warm_start: a tiny policy from nothing, by supervised training on gold solutions
     until its held-out greedy accuracy reaches ``target_accuracy``."""
@@ -163,6 +191,7 @@ class WarmStartConfig(Section):
     hidden_size: int = Field(default=128, ge=8)
     layers: int = Field(default=4, ge=1)
     vocab_size: int = Field(default=768, ge=64)
+    numbers: Literal["digits", "whole"] = "digits"
 
 
 class Arm(Section):
@@ -186,6 +215,7 @@ class RunConfig(Section):
     consensus: ConsensusConfig = ConsensusConfig()
     credit: dict[str, Any] = Field(default_factory=lambda: {"method": "outcome"})
     train: TrainConfig = TrainConfig()
+    imitation: ImitationConfig = ImitationConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     eval: EvalConfig = EvalConfig()
     alarm: AlarmConfig = AlarmConfig()

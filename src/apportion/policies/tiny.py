@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 
-SHIPPED = Path(__file__).parent / "checkpoints" / "words_tiny"
+_CHECKPOINTS = Path(__file__).parent / "checkpoints"
+SHIPPED = {"shipped": _CHECKPOINTS / "words_tiny", "sums": _CHECKPOINTS / "sums_tiny"}
 END = "<|end|>"
 PAD = "<|pad|>"
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 768) -> Any:
-    """Byte-level BPE trained on the texts; each digit is a token of its own.
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int = 768, *, numbers: Literal["digits", "whole"] = "digits"
+) -> Any:
+    """Byte-level BPE trained on the texts; a blank before a number joins it, which saves a token.
 
-    Single digits let a small model learn column arithmetic instead of a table of numbers; a blank
-    before a number joins its first digit, which saves a token for each number.
+    ``numbers`` "digits" makes each digit a token, so that a small model learns column arithmetic;
+    "whole" lets frequent numbers become one token: shorter chains, and a table to learn.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
+    number = r" ?\d+" if numbers == "whole" else r" ?\d"
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r" ?\d| ?[^\s\d]+|\s"), "isolated"),
+            pre_tokenizers.Split(Regex(number + r"| ?[^\s\d]+|\s"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -78,18 +82,18 @@ def build_model(
 
 
 def load_tiny(checkpoint: str = "shipped", name: str = "tiny") -> LanguageModelPolicy:
-    """Load the warm-started checkpoint that ships, or a folder written by a warm start.
+    """Load a warm-started checkpoint: "shipped" (task words), "sums", or a folder.
 
     Raises UserError where the folder holds no model.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = SHIPPED if checkpoint == "shipped" else Path(checkpoint)
+    folder = SHIPPED.get(checkpoint) or Path(checkpoint)
     if not (folder / "config.json").is_file():
         raise UserError(
             f"policy.checkpoint: no model in '{folder}': write one with "
-            "'apportion train warm_start', or use 'shipped'"
+            "'apportion train warm_start', or use 'shipped' or 'sums'"
         )
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -30,8 +30,8 @@ class SumsOptions(TaskOptions):
     """
 
     operations: tuple[int, int] = (3, 6)
-    terms: tuple[int, int] = (1, 50)
-    largest: int = Field(default=150, ge=20, le=999)
+    terms: tuple[int, int] = (1, 20)
+    largest: int = Field(default=99, ge=20, le=999)
     styles: tuple[Style, ...] = ("plain",)
 
     @field_validator("operations", "terms")

@@ -88,6 +88,7 @@ def _trainer(
     from datasets.utils.logging import disable_progress_bar
     from transformers import PrinterCallback
 
+    from apportion.train.imitators import load_imitator
     from apportion.train.trl import CreditGRPOTrainer
 
     disable_progress_bar()
@@ -108,6 +109,12 @@ def _trainer(
         reasoning_end=task.reasoning_end,
         on_credit=watcher.on_credit,
         credit_seed=seed,
+        imitate=load_imitator(
+            config.imitation, policy, task, max_tokens=config.train.max_completion_tokens
+        ),
+        imitation_weight=config.imitation.weight,
+        policy_weight=config.imitation.policy_weight if config.imitation.chains != "none" else 1.0,
+        policy=policy,
         callbacks=[watcher],
     )
     trainer.remove_callback(PrinterCallback)

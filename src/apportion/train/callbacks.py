@@ -79,7 +79,9 @@ class Watcher(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         metrics = {ours: logs[theirs] for theirs, ours in _FROM_TRL.items() if theirs in logs}
-        metrics |= {k: v for k, v in logs.items() if k.startswith(("credit/", "review/"))}
+        metrics |= {
+            k: v for k, v in logs.items() if k.startswith(("credit/", "review/", "imitation/"))
+        }
         self._append(state.global_step, "train", metrics)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

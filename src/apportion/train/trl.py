@@ -3,7 +3,7 @@
 TRL 1.16 computes one advantage per completion inline, but its loss accepts (B, T). Two overrides
 use that: ``_calculate_rewards`` sees rows, token ids and frozen outcomes, and starts the
 reviewers; ``_generate_and_score_completions`` waits for them and replaces the advantages.
-A third, ``_compute_loss``, only refuses a loss that is not finite.
+A third, ``_compute_loss``, adds the imitation term and refuses a loss that is not finite.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from apportion.credit import Method, load_method
 from apportion.errors import UserError
+from apportion.policies.language_model import LanguageModelPolicy
 from apportion.review.base import Reviewer
+from apportion.review.binding import bind_policy, needing_policy
 from apportion.train.batch import Batch, CreditedBatch, ReviewDesk
+from apportion.train.imitation import Imitator, imitation_loss, imitation_tensors
 from apportion.train.rows import problem_of_row
 
 
@@ -32,12 +35,18 @@ class CreditGRPOTrainer(GRPOTrainer):
 
     ``credit``: name or options of a credit method (default ``"dca"``), or a ``Method``.
     ``reviewers``: names, options or Reviewer objects (default the offline ``"arithmetic"``).
-    ``voting``: options of ``consensus`` (rule, quorum, min_reviews, weights).
+    ``voting``: options of ``consensus.Voting`` (rule, quorum, min_reviews, weights, ...).
     ``segmenter``: how completions are cut into steps for the reviewers.
     ``reasoning_end``: completion text to the offset where reasoning stops (default: a line that
     starts with ``####``, or after ``</think>``).
     ``on_credit``: called after each generation with a ``CreditedBatch`` of this process.
     ``review_timeout``: seconds that one review may take.
+    ``imitate``: called with each ``CreditedBatch``; gives a chain to imitate for each rollout, or
+    None (see ``train.imitation``). The loss is then ``policy_weight`` times that of GRPO plus
+    ``imitation_weight`` times the mean negative log-likelihood of the chains' tokens.
+    ``policy``: what reviewers that judge with the policy's own weights are given (default: the
+    trainer's model and tokenizer). TRL is done with the model before it computes rewards and takes
+    it up again after the reviews, so they have it to themselves.
 
     Dataset rows may carry ``problem`` (a Problem as JSON) or ``answer``, ``solution`` or
     ``ground_truth``, and ``id``. Reviewers are not called in evaluation. A review that fails is
@@ -64,6 +73,10 @@ class CreditGRPOTrainer(GRPOTrainer):
         on_credit: Callable[[CreditedBatch], None] | None = None,
         review_timeout: float = 120.0,
         credit_seed: int = 0,
+        imitate: Imitator | None = None,
+        imitation_weight: float = 1.0,
+        policy_weight: float = 1.0,
+        policy: LanguageModelPolicy | None = None,
         **kwargs: Any,
     ) -> None:
         self.credit_method = credit if isinstance(credit, Method) else load_method(credit)
@@ -78,7 +91,11 @@ class CreditGRPOTrainer(GRPOTrainer):
             timeout=review_timeout,
             seed=credit_seed,
         )
+        if needing_policy(self._desk.reviewers):
+            bind_policy(self._desk.reviewers, policy or self._as_policy())
         self._on_credit = on_credit
+        self._imitate, self._imitation_weight = imitate, imitation_weight
+        self._policy_weight = policy_weight
         self._open_batch: Batch | None = None
 
     # -- the two overrides -----------------------------------------------------------------------
@@ -116,7 +133,9 @@ class CreditGRPOTrainer(GRPOTrainer):
         if "tool_mask" in output:
             mask_BT = mask_BT & output["tool_mask"].bool()
         base_B = output["advantages"]
-        local = self._desk.samples(batch, mask_BT.cpu().numpy(), base_B.tolist())
+        local = self._desk.samples(
+            batch, mask_BT.cpu().numpy(), base_B.tolist(), gather=gather_object
+        )
         credited = self._desk.credit(
             batch, local, gather_object(local), self.num_generations, self._progress()
         )
@@ -125,6 +144,9 @@ class CreditGRPOTrainer(GRPOTrainer):
             row_T = torch.from_numpy(credit.advantages_T).to(base_B.dtype)
             advantages_BT[b, : len(row_T)] = row_T
         output["advantages"] = advantages_BT.to(base_B.device) * mask_BT
+        if self._imitate is not None:
+            chains = self._imitate(credited)
+            output |= imitation_tensors(chains, int(self.processing_class.pad_token_id))
         self._log_credit(credited)
         if self._on_credit is not None:
             self._on_credit(credited)
@@ -133,7 +155,14 @@ class CreditGRPOTrainer(GRPOTrainer):
     # -- guards ----------------------------------------------------------------------------------
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        loss = super()._compute_loss(model, inputs)
+        loss: Any = 0.0
+        if self._policy_weight or "imitation_ids" not in inputs:
+            loss = self._policy_weight * super()._compute_loss(model, inputs)
+        if "imitation_ids" in inputs:
+            imitation = imitation_loss(self._get_per_token_logps_and_entropies, model, inputs)
+            self._metrics["train"]["imitation/loss"].append(imitation.item())
+            imitation = imitation / self.current_gradient_accumulation_steps
+            loss = loss + self._imitation_weight * imitation
         if not torch.isfinite(loss):
             raise UserError(
                 f"the loss is {loss.item()} at update {self.state.global_step}: lower the learning "
@@ -167,6 +196,12 @@ class CreditGRPOTrainer(GRPOTrainer):
             )
 
     # -- helpers ---------------------------------------------------------------------------------
+
+    def _as_policy(self) -> LanguageModelPolicy:
+        row: Any = next(iter(self.train_dataset)) if self.train_dataset is not None else {}
+        chat = not isinstance(row.get("prompt", ""), str)
+        model = self.accelerator.unwrap_model(self.model)
+        return LanguageModelPolicy(model, self.processing_class, "policy", chat=chat)
 
     def _progress(self) -> float:
         return self.state.global_step / max(1, self.state.max_steps)

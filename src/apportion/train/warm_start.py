@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -35,6 +35,7 @@ def warm_start(
     hidden_size: int = 128,
     layers: int = 4,
     vocab_size: int = 768,
+    numbers: Literal["digits", "whole"] = "digits",
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> float:
@@ -49,7 +50,9 @@ def warm_start(
 
     train = task.problems("train", problems, seed)
     texts = [(problem.prompt, _gold(task, problem)) for problem in train]
-    tokenizer = train_tokenizer((prompt + gold for prompt, gold in texts[:5000]), vocab_size)
+    tokenizer = train_tokenizer(
+        (prompt + gold for prompt, gold in texts[:5000]), vocab_size, numbers=numbers
+    )
     model = build_model(tokenizer, hidden_size=hidden_size, layers=layers, seed=seed)
     policy = LanguageModelPolicy(model, tokenizer, "tiny")
     held_out = task.problems("validation", check_problems, seed)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from apportion.cli.console import plural
-from apportion.consensus import consensus
-from apportion.trace import Review, Rollout, Usage
+from apportion.consensus import Case, consensus_of_many
+from apportion.trace import Consensus, Review, Rollout, Usage
 
 
 def review_summary(
@@ -23,7 +23,9 @@ def review_summary(
         reviews_of[review.rollout_id].append(review)
     right = [r for r in rollouts if r.outcome is not None and r.outcome >= 0.5]
     decided = sum(r.outcome is not None for r in rollouts)
-    wrong_steps = [_wrong_steps(r, reviews_of[r.id], voting) for r in right]
+    cases = [Case(r.id, reviews_of[r.id], r.reasoning_end) for r in rollouts]
+    voted = {agreed.rollout_id: agreed for agreed in consensus_of_many(cases, **voting)}
+    wrong_steps = [_wrong_steps(voted[r.id]) for r in right]
     judged = [count for count in wrong_steps if count is not None]
     lucky = sum(count > 0 for count in judged)
     lines = [f"{plural(len(rollouts), 'trace')}, {len(right):,} of {decided:,} scored ones right"]
@@ -40,12 +42,11 @@ def review_summary(
     return [*lines, spent.line()]
 
 
-def _wrong_steps(rollout: Rollout, reviews: list[Review], voting: Mapping[str, Any]) -> int | None:
+def _wrong_steps(agreed: Consensus) -> int | None:
     """Agreed wrong steps of one rollout; None where no reviewer gave a verdict."""
-    steps = consensus(reviews, rollout.reasoning_end, **voting).steps if reviews else ()
-    if not any(step.votes for step in steps):
+    if not any(step.votes for step in agreed.steps):
         return None
-    return sum(step.status == "agreed" and step.wrong >= 0.5 for step in steps)
+    return sum(step.status == "agreed" and step.wrong >= 0.5 for step in agreed.steps)
 
 
 def _why(failed: Sequence[Review]) -> str:

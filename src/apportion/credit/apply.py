@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from apportion.consensus import consensus
+from apportion.consensus import Case, consensus_of_many
 from apportion.credit.base import Group, Method, Sample, group_advantage, to_record
-from apportion.trace import Credit, Review, Rollout, Step
+from apportion.trace import Consensus, Credit, Review, Rollout, Step
 
 
 def to_sample(
@@ -22,14 +22,35 @@ def to_sample(
 ) -> Sample:
     """A rollout and what its reviewers agree on, as credit methods want it.
 
-    ``voting`` holds options of ``consensus``; ``mask_T`` (T,) bool defaults to every token.
+    ``voting`` holds options of ``Voting``; ``mask_T`` (T,) bool defaults to every token.
     """
-    length = len(rollout.token_ids)
-    agreed = None
-    if any(review.ok for review in reviews):
-        agreed = consensus(
-            reviews, rollout.reasoning_end, rollout_id=rollout.id, **dict(voting or {})
+    return to_samples([rollout], [reviews], masks=[mask_T], voting=voting)[0]
+
+
+def to_samples(
+    rollouts: Sequence[Rollout],
+    reviews: Sequence[Sequence[Review]],
+    *,
+    masks: Sequence[np.ndarray | None] | None = None,
+    voting: Mapping[str, Any] | None = None,
+    beside: Sequence[Case] = (),
+) -> list[Sample]:
+    """:func:`to_sample` of several rollouts whose reviews are voted on together: a rule that
+    learns how good the reviewers are learns it from all of them, and from those ``beside``."""
+    cases = [
+        Case(r.id, of_one, r.reasoning_end) for r, of_one in zip(rollouts, reviews, strict=True)
+    ]
+    voted = consensus_of_many([*cases, *beside], **dict(voting or {}))[: len(cases)]
+    return [
+        _sample(rollout, agreed if agreed.valid_reviews else None, mask_T)
+        for rollout, agreed, mask_T in zip(
+            rollouts, voted, masks or [None] * len(rollouts), strict=True
         )
+    ]
+
+
+def _sample(rollout: Rollout, agreed: Consensus | None, mask_T: np.ndarray | None) -> Sample:
+    length = len(rollout.token_ids)
     return Sample(
         rollout_id=rollout.id,
         outcome=float("nan") if rollout.outcome is None else rollout.outcome,
@@ -57,12 +78,13 @@ def credit_rollouts(
     reviews_of: dict[str, list[Review]] = defaultdict(list)
     for review in reviews:
         reviews_of[review.rollout_id].append(review)
-    members: dict[str, list[Rollout]] = defaultdict(list)
-    for rollout in rollouts:
-        members[rollout.group or rollout.problem.id].append(rollout)
+    found = to_samples(rollouts, [reviews_of[r.id] for r in rollouts], voting=voting)
+    members: dict[str, list[Sample]] = defaultdict(list)
+    for rollout, sample in zip(rollouts, found, strict=True):
+        members[rollout.group or rollout.problem.id].append(sample)
     records: dict[str, Credit] = {}
     for together in members.values():
-        samples = tuple(to_sample(r, reviews_of[r.id], voting=voting) for r in together)
+        samples = tuple(together)
         base_G = group_advantage(np.array([s.outcome for s in samples]), scale)
         group = Group(samples, base_G, progress=1.0, seed=seed)
         for sample, credit in zip(samples, method.assign(group), strict=True):

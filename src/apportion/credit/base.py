@@ -146,7 +146,7 @@ def to_record(method: str, sample: Sample, credit: TokenCredit, cut: Sequence[St
     for step in spans:
         inside_T = sample.tokens_of(step.start, step.end)
         value = float(credit.advantages_T[inside_T].mean()) if inside_T.any() else 0.0
-        why = _why(step) if isinstance(step, StepConsensus) else "not reviewed"
+        why = _why(step, sample) if isinstance(step, StepConsensus) else "not reviewed"
         steps.append(StepCredit(start=step.start, end=step.end, value=round(value, 6), why=why))
     return Credit(
         rollout_id=sample.rollout_id,
@@ -157,8 +157,10 @@ def to_record(method: str, sample: Sample, credit: TokenCredit, cut: Sequence[St
     )
 
 
-def _why(step: StepConsensus) -> str:
+def _why(step: StepConsensus, sample: Sample) -> str:
     if step.status == "unreviewed":
         return "not reviewed"
     share = f"{step.agreement:.0%} of the votes"
+    if sample.consensus and sample.consensus.rule == "dawid_skene":
+        share = f"probability {step.agreement:.2f}"
     return f"{step.status}: {step.label} ({share})"

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from apportion.report.data import BASELINE, Measure, Part, Run, outcome_class, over_seeds
-from apportion.report.traces import Collected, Tally, arm_of, vote
+from apportion.report.traces import Collected, Tally, arm_of
+from apportion.report.voting import vote_all
 from apportion.report.wording import duration
 from apportion.stats import (
     Estimate,
@@ -197,12 +198,10 @@ def stage_rows(run: Run) -> list[Row]:
         for review in run.read(part, "reviews"):
             reviews[review.rollout_id][review.reviewer, review.critique] = review
         rollouts = {rollout.id: rollout for rollout in run.read(part, "rollouts")}
-        for rollout in rollouts.values():
+        pairs = [(r, list(reviews[r.id].values())) for r in rollouts.values()]
+        for (rollout, own), agreed in zip(pairs, vote_all(run, part, pairs), strict=True):
             arm = arm_of(run, part, rollout)
-            own = list(reviews[rollout.id].values())
-            chains[arm].append(
-                _Chain(rollout, [s for s in vote(run, part, rollout, own).steps if s.votes])
-            )
+            chains[arm].append(_Chain(rollout, [s for s in agreed.steps if s.votes]))
             for review in own:
                 costs[arm].add(review)
     return [_stage_row(arm, chains[arm], costs.get(arm)) for arm in sorted(chains)]

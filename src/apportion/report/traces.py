@@ -12,17 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from apportion.consensus import consensus
-from apportion.errors import UserError
 from apportion.records import parse_lines
 from apportion.report.data import Part, Run, outcome_class
+from apportion.report.voting import vote_all
 from apportion.segment import segment, steps_of_tokens
 from apportion.trace import Consensus, Credit, Review, Rollout, Step, StepConsensus, refine
 
 # A policy gone astray writes megabytes; a page of hundreds of traces must still open.
 LONGEST_TEXT = 40_000
 LONGEST_REASON = 4_000
-_CONSENSUS_OPTIONS = ("rule", "quorum", "min_reviews", "weights")
 
 
 @dataclass
@@ -83,28 +81,6 @@ class Collected:
     def of_parts(self, labels: Iterable[str]) -> Tally:
         wanted = set(labels)
         return sum((t for (part, _), t in self.tallies.items() if part in wanted), Tally())
-
-
-def consensus_options(run: Run, part: Part) -> dict[str, Any]:
-    """How the part voted, from its configuration; the package's defaults where it does not say."""
-    given = part.config.get("consensus", run.config.get("consensus"))
-    if isinstance(given, str):
-        return {"rule": given}
-    if not isinstance(given, Mapping):
-        return {}
-    return {key: given[key] for key in _CONSENSUS_OPTIONS if given.get(key) is not None}
-
-
-def vote(run: Run, part: Part, rollout: Rollout, reviews: Sequence[Review]) -> Consensus:
-    """The consensus of a rollout's reviews. A rule that this version does not know is noted."""
-    options = consensus_options(run, part)
-    try:
-        return consensus(reviews, rollout.reasoning_end, rollout_id=rollout.id, **options)
-    except (UserError, TypeError) as error:
-        note = f"Consensus options of config.yaml not used: {error}."
-        if note not in run.notes:
-            run.notes.append(note)
-        return consensus(reviews, rollout.reasoning_end, rollout_id=rollout.id)
 
 
 @dataclass(frozen=True)
@@ -195,19 +171,28 @@ def _of_part(
     for record in run.read(part, "credit"):
         if record.rollout_id in ids:
             credit[record.rollout_id][record.method] = record
+    shown = [_shortened(c.rollout, credit[c.rollout.id]) for c in chosen]
+    said = [list(reviews[c.rollout.id].values()) for c in chosen]
+    pairs = [(rollout, own) for (rollout, _), own in zip(shown, said, strict=True)]
+    voted = vote_all(run, part, pairs)
     return [
-        _trace(run, c, list(reviews[c.rollout.id].values()), credit[c.rollout.id]) for c in chosen
+        _trace(candidate, rollout, own, agreed, credit_of)
+        for candidate, (rollout, credit_of), own, agreed in zip(
+            chosen, shown, said, voted, strict=True
+        )
     ]
 
 
 def _trace(
-    run: Run, candidate: _Candidate, reviews: list[Review], credit: dict[str, Credit]
+    candidate: _Candidate,
+    rollout: Rollout,
+    reviews: list[Review],
+    voted: Consensus,
+    credit: dict[str, Credit],
 ) -> dict[str, Any]:
     """One trace as JSON. Offsets count code points; ``steps`` partition the text that is shown,
     and ``cut`` is the length of the whole where that is longer."""
     part, length = candidate.part, len(candidate.rollout.text)
-    rollout, credit = _shortened(candidate.rollout, credit)
-    voted = vote(run, part, rollout, reviews)
     steps = _steps(rollout, voted, credit)
     spans = [Step(step["a"], step["b"]) for step in steps]
     weights = [(s.end - s.start, s.agreement) for s in voted.steps if s.votes]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from apportion.consensus import krippendorff_alpha
+from apportion.consensus import Case, krippendorff_alpha
 from apportion.credit import Group, Method, Sample, TokenCredit, to_record
-from apportion.credit.apply import to_sample
+from apportion.credit.apply import to_samples
 from apportion.review import load_reviewer
 from apportion.review.base import Reviewer
 from apportion.review.panel import Item, ReviewLoop, review_all
@@ -80,6 +80,10 @@ class ReviewDesk:
         self._seed = seed
         self._loop = ReviewLoop() if self._reviewers else None
 
+    @property
+    def reviewers(self) -> Sequence[Reviewer]:
+        return self._reviewers
+
     def open(
         self,
         *,
@@ -127,18 +131,33 @@ class ReviewDesk:
         return self._loop.submit(review_all(self._reviewers, items, timeout=self._timeout))
 
     def samples(
-        self, batch: Batch, mask_BT: np.ndarray, base_B: Sequence[float]
+        self,
+        batch: Batch,
+        mask_BT: np.ndarray,
+        base_B: Sequence[float],
+        gather: Callable[[list[Case]], list[Case]] = list,
     ) -> list[tuple[Sample, float]]:
-        """Wait for the reviews; each completion with its consensus and its base advantage."""
+        """Wait for the reviews; each completion with its consensus and its base advantage.
+
+        ``gather`` brings together what all processes have: a rule that learns how good the
+        reviewers are must learn the same in each of them.
+        """
         none: list[list[Review]] = [[] for _ in batch.rollouts]
         batch.reviews = batch.pending.result() if batch.pending else none
-        result = []
-        for b, (rollout, reviews) in enumerate(zip(batch.rollouts, batch.reviews, strict=True)):
-            mask_T = mask_BT[b, : len(rollout.token_ids)]
-            result.append(
-                (to_sample(rollout, reviews, mask_T=mask_T, voting=self._voting), base_B[b])
-            )
-        return result
+        beside: list[Case] = []
+        if self._voting.get("rule") == "dawid_skene":
+            pairs = zip(batch.rollouts, batch.reviews, strict=True)
+            mine = [Case(r.id, reviews, r.reasoning_end) for r, reviews in pairs]
+            ids = {case.rollout_id for case in mine}
+            beside = [case for case in gather(mine) if case.rollout_id not in ids]
+        found = to_samples(
+            batch.rollouts,
+            batch.reviews,
+            masks=[mask_BT[b, : len(r.token_ids)] for b, r in enumerate(batch.rollouts)],
+            voting=self._voting,
+            beside=beside,
+        )
+        return list(zip(found, base_B, strict=True))
 
     def credit(
         self,
@@ -208,10 +227,12 @@ def _metrics(
         usage = [review.usage for review in reviews]
         priced = [u.usd for u in usage if u.usd is not None]
         voted = [s.wrong for sample, _ in local for s in sample.steps if s.status != "unreviewed"]
+        silent = [verdict.abstains for review in reviews for verdict in review.verdicts]
         alpha = krippendorff_alpha([s.consensus for s, _ in local if s.consensus])
         metrics |= {
             "review/failed": sum(not review.ok for review in reviews) / len(reviews),
             "review/wrong_steps": float(np.mean(voted)) if voted else 0.0,
+            "review/abstained": float(np.mean(silent)) if silent else 0.0,
             "review/calls": float(sum(u.calls for u in usage)),
             "review/tokens": float(sum(u.prompt_tokens + u.completion_tokens for u in usage)),
             "review/seconds": float(sum(u.seconds for u in usage)),

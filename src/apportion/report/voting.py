@@ -1,0 +1,39 @@
+"""The votes that a page shows: taken again from the recorded reviews, as the run took them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from apportion.consensus import Case, Voting, consensus_of_many
+from apportion.errors import UserError
+from apportion.report.data import Part, Run
+from apportion.trace import Consensus, Review, Rollout
+
+_OPTIONS = tuple(f.name for f in fields(Voting))
+
+
+def consensus_options(run: Run, part: Part) -> dict[str, Any]:
+    """How the part voted, from its configuration; the package's defaults where it does not say."""
+    given = part.config.get("consensus", run.config.get("consensus"))
+    if isinstance(given, str):
+        return {"rule": given}
+    if not isinstance(given, Mapping):
+        return {}
+    return {key: given[key] for key in _OPTIONS if given.get(key) is not None}
+
+
+def vote_all(
+    run: Run, part: Part, pairs: Sequence[tuple[Rollout, Sequence[Review]]]
+) -> list[Consensus]:
+    """The consensus of each rollout's reviews. Options that this version cannot use are noted."""
+    cases = [Case(rollout.id, reviews, rollout.reasoning_end) for rollout, reviews in pairs]
+    options = consensus_options(run, part)
+    try:
+        return consensus_of_many(cases, **options)
+    except (UserError, TypeError, ValueError) as error:
+        note = f"Consensus options of config.yaml not used: {error}."
+        if note not in run.notes:
+            run.notes.append(note)
+        return consensus_of_many(cases)

@@ -1,10 +1,14 @@
 """apportion check and compare."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.review.endpoint import MARK, Answer, judged, says, serving
+
+from apportion.review.llm_prompt import PROMPT_FOLDER
 
 
 def test_a_task_that_scores_itself_rightly_is_fit(run: Callable) -> None:
@@ -58,6 +62,53 @@ def test_a_reviewer_is_measured_on_labelled_traces(run: Callable, traces: Path) 
     Path("labels.jsonl").write_text(json.dumps(labels[0] | {"rollout_id": "else"}) + "\n")
     missing = run(*command, "--labels", "labels.jsonl")
     assert missing.exit_code == 2 and "labels none of the traces" in missing.stderr
+
+
+def _judges_by_prompt(request: dict, number: int) -> Answer:
+    """Calls what does not add up wrong under the prompt ``strict``, and nothing otherwise."""
+    strict = "strict" in request["messages"][0]["content"]
+    shown = MARK.search(request["messages"][1]["content"])
+    assert shown is not None
+    steps = re.findall(r"^\[\d+\] .*?(\d+) (.) (\d+) = (\d+)$", shown[2], re.MULTILINE)
+    labels = {}
+    for step, (a, op, b, result) in enumerate(steps):
+        a, b = int(a), int(b)
+        value = {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[op]
+        labels[step] = "harmful" if strict and value != int(result) else "useful"
+    return says(judged(labels))
+
+
+def test_the_effect_of_a_prompt_is_shown(run: Callable, tmp_path: Path) -> None:
+    strict = PROMPT_FOLDER / "steps.md"
+    Path(tmp_path / "strict.md").write_text(strict.read_text().replace("You review", "Be strict."))
+    with serving(_judges_by_prompt) as server:
+        command = ["check", "reviewer", f"llm:m@{server.url}", "-n", "4"]
+        both = [*command, "--prompt", "steps", "--prompt", "strict.md", "--cache", "c.sqlite"]
+        text = run(*both)
+        asked = len(server.requests)
+        found = run(*both, "--json")
+        one = run(*command, "--prompt", "strict.md", "--json", "--cache", "c.sqlite")
+    assert text.exit_code == 1, "the first prompt sees nothing"
+    assert len(server.requests) == asked, "the second time it is free"
+    lines = text.stdout.splitlines()
+    assert lines[-1] == "strict.md: fit to train on"
+    assert lines[-2].startswith("steps: unfit to train on: ")
+    data = json.loads(found.stdout)
+    assert [result["prompt"] for result in data["prompts"]] == ["steps", "strict.md"]
+    assert data["prompts"][0]["report"]["tpr"]["value"] == 0.0
+    assert data["prompts"][1]["change"]["tpr"]["value"] > 0.2
+    assert data["prompts"][1]["change"]["fpr"]["value"] == 0.0
+    assert "unfit" in found.stderr
+    assert one.exit_code == 0
+    assert json.loads(one.stdout)["tpr"] == data["prompts"][1]["report"]["tpr"]
+
+
+def test_a_reviewer_without_a_prompt_refuses_one(run: Callable) -> None:
+    result = run("check", "reviewer", "gold", "--prompt", "steps")
+    assert result.exit_code == 2
+    assert "reviewer gold: unknown option 'prompt'" in result.stderr
+    result = run("check", "reviewer", "llm:m@http://127.0.0.1:1/v1", "--prompt", "stpes")
+    assert result.exit_code == 2 and "did you mean 'steps'" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["check", "nothing"], []])

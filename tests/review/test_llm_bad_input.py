@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from apportion.review.llm_protocol import Unparseable, read_answer
 from apportion.review.llm_reading import MAX_REPAIRS, earlier_only
 from apportion.trace import check_partition
-from tests.review.endpoint import judged, says, serving
+from tests.review.endpoint import Answer, judged, says, serving
 from tests.review.helpers import CHAIN, ask, item, llm
 
 A, B, C = "pens cost 3 * 4 = 12", "books cost 2 * 5 = 10", "in all 12 + 10 = 22"
@@ -233,6 +233,16 @@ def test_a_second_answer_worse_than_the_first_does_not_undo_it():
     assert review.ok and len(server.requests) == 2
     assert labels(review) == ["useful", None, "irrelevant"]
     assert review.meta["repairs"] == ["dropped step 1: its quote is not in the text: 'rope'"]
+
+
+def test_a_second_answer_that_never_comes_does_not_undo_the_first_either():
+    def behaviour(request, number):
+        return says(quotes(A, "rope", C)) if number == 0 else Answer(status=500)
+
+    with serving(behaviour) as server:
+        (review,) = ask(llm(server.url, prompt="free"))
+    assert labels(review) == ["useful", None, "irrelevant"]
+    assert review.usage.calls == 2
 
 
 def test_more_steps_than_a_text_can_have():

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apportion.cli.console import SPEC_HELP, plural, say
+from apportion.cli.console import SPEC_HELP, note, plural, say
 from apportion.cli.train import estimate
 from apportion.errors import UserError
 
 if TYPE_CHECKING:
-    from apportion.review import Reviewer, ReviewerReport
+    from apportion.review import ReviewerReport
+    from apportion.review.check import Case
 
 app = typer.Typer(no_args_is_help=True, help="Check a configuration, a task, or a reviewer.")
 
@@ -67,56 +69,85 @@ def reviewer(
     labels: Annotated[Path | None, typer.Option(help="What people say of --traces.")] = None,
     segment: Annotated[str, typer.Option(help="The cut that --labels count in.")] = "line",
     cache: Annotated[Path | None, typer.Option(help="Cache of paid reviews.")] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Prompt to use: a shipped one or a file. Repeat to compare prompts."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how often a reviewer is right about steps whose verdict is known.
 
-    Status 1 where it is no better than chance (Youden's J not above 0).
+    With several prompts: side by side, with the change against the first and its interval.
+    Status 1 where it is no better than chance (Youden's J not above 0), under any prompt.
     """
     from apportion.cli.specs import parse_spec
-    from apportion.review import ReviewCache, load_reviewer, require_trust
+    from apportion.review import ReviewCache, load_reviewer
+    from apportion.review.check import measure_cases
+    from apportion.review.prompt_change import compare_prompts
 
-    if (traces is None) != (labels is None):
-        raise UserError("--traces and --labels belong together: labels are of traces")
     store = ReviewCache(cache) if cache is not None else None
     try:
-        built = load_reviewer(parse_spec(spec, "kind"), cache=store)
-        if traces is not None and labels is not None:
-            report = _on_labels(built, traces, labels, segment)
+        base = parse_spec(spec, "kind")
+        specs = [base | {"prompt": name} for name in prompt or ()] or [base]
+        built = [load_reviewer(one, cache=store) for one in specs]
+        cases = _labelled(traces, labels, segment) if traces or labels else _planted(task, n)
+        if len(built) > 1:
+            comparison = compare_prompts(list(zip(prompt or (), built, strict=True)), cases)
+            reports = [result.report for result in comparison.prompts]
+            text = comparison.model_dump_json(indent=2) if as_json else comparison.lines()
         else:
-            report = _on_task(built, task, n)
+            reports = [measure_cases(built[0], cases).report]
+            text = reports[0].model_dump_json(indent=2) if as_json else reports[0].lines()
     finally:
         if store is not None:
             store.close()
-    for line in report.lines():
+    for line in [text] if isinstance(text, str) else text:
         say(line)
-    try:
-        require_trust(report)
-    except UserError as error:
-        say(f"unfit to train on: {error}")
-        raise typer.Exit(UNFIT) from None
-    say("fit to train on")
+    _judge(reports, prompt or [""], note if as_json else say)
 
 
-def _on_task(reviewer: Reviewer, task: str, n: int) -> ReviewerReport:
+def _judge(
+    reports: Sequence[ReviewerReport], prompts: Sequence[str], tell: Callable[[str], None]
+) -> None:
+    """Say which are fit to train on; exit with status 1 where one is not."""
+    from apportion.review import require_trust
+
+    unfit = 0
+    for name, report in zip(prompts, reports, strict=True):
+        under = f"{name}: " if len(reports) > 1 else ""
+        try:
+            require_trust(report)
+        except UserError as error:
+            unfit += 1
+            tell(f"{under}unfit to train on: {error}")
+        else:
+            tell(f"{under}fit to train on")
+    if unfit:
+        raise typer.Exit(UNFIT)
+
+
+def _planted(task: str, n: int) -> list[Case]:
     from apportion.cli.specs import parse_spec
-    from apportion.review.check import measure_on_task
+    from apportion.review.check import task_cases
     from apportion.tasks import load_task
 
-    report = measure_on_task(reviewer, load_task(parse_spec(task, "kind")), problems=n)
-    if report is None:
+    cases = task_cases(load_task(parse_spec(task, "kind")), problems=n)
+    if not cases:
         raise UserError(f"task {task} cannot plant errors: name another, such as --task words")
-    return report
+    return cases
 
 
-def _on_labels(reviewer: Reviewer, traces: Path, labels: Path, segmenter: str) -> ReviewerReport:
+def _labelled(traces: Path | None, labels: Path | None, segmenter: str) -> list[Case]:
     from apportion.cli.console import complain
     from apportion.imports import read_traces
-    from apportion.review.check import measure_on_labels
+    from apportion.review.check import labelled_cases
     from apportion.review.human import HumanReviewer
     from apportion.review.labels import read_labels
     from apportion.review.panel import Item, review_now
     from apportion.segment import segment
 
+    if traces is None or labels is None:
+        raise UserError("--traces and --labels belong together: labels are of traces")
     rollouts, complaints = read_traces(traces)
     complain(complaints)
     known = read_labels(labels)
@@ -130,4 +161,4 @@ def _on_labels(reviewer: Reviewer, traces: Path, labels: Path, segmenter: str) -
     truth = [row[0] for row in review_now([HumanReviewer(known, "labels")], items)]
     wrong = [f"{review.rollout_id}: {review.error}" for review in truth if review.error]
     complain(wrong)
-    return measure_on_labels(reviewer, items, truth)
+    return labelled_cases(items, truth)

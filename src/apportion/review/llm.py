@@ -276,11 +276,11 @@ class _Conversation:
         except Unparseable as failure:
             problem = f"{failure}"
         self.meta["repaired"] = problem
-        repaired = await self._ask([*self.messages, *_repair_turn(reply, problem)])
         try:
+            repaired = await self._ask([*self.messages, *_repair_turn(reply, problem)])
             return self._read(repaired.content, lenient=True)
-        except Unparseable:
-            # The second answer may be worse than the first, of which most was good.
+        except (Unparseable, EndpointError, BudgetSpent):
+            # The second answer may be worse than the first, of which most was good, or not come.
             with suppress(Unparseable):
                 return self._read(reply.content, lenient=True)
             raise

@@ -37,6 +37,19 @@ class KindReport(_Frozen):
     abstained: Rate | None
 
 
+class EdgeReport(_Frozen):
+    """Dependencies that a reviewer drew, against those that are known.
+
+    ``precision`` is the share of the drawn ones that are known (None where none was drawn),
+    ``recall`` the share of the known ones that were drawn, ``f1`` their harmonic mean. Intervals
+    resample problems. ``n`` counts dependencies: drawn ones, known ones, known ones.
+    """
+
+    precision: Rate | None
+    recall: Rate | None
+    f1: Rate | None
+
+
 class ReviewerReport(_Frozen):
     """Step-level quality of one reviewer; each of its critiques is counted by itself.
 
@@ -44,7 +57,9 @@ class ReviewerReport(_Frozen):
     ones, both of the steps that it judged; ``abstained`` is the share that it did not judge, of
     the steps in reviews that did not fail; ``failed`` the share of reviews that did. ``youden`` is
     tpr - fpr, None where no wrong or no right step was judged. ``ece`` is the expected calibration
-    error over 10 equal bins of stated confidence, None where none was stated.
+    error over 10 equal bins of stated confidence, None where none was stated. ``edges`` scores
+    the dependencies in reviews that did not fail, None where the truth knows none; a reviewer
+    with another cut is compared step by step with the one that each of its own overlaps most.
     """
 
     reviewer: str
@@ -60,6 +75,7 @@ class ReviewerReport(_Frozen):
     kinds: dict[str, KindReport]
     errors: dict[str, int]
     usage: Usage
+    edges: EdgeReport | None = None
 
     def lines(self) -> list[str]:
         """The report as plain text, one finding a line."""
@@ -72,6 +88,11 @@ class ReviewerReport(_Frozen):
             f"  steps not judged     {_text(self.abstained)}",
             f"  reviews failed       {_text(self.failed)}",
         ]
+        if self.edges is not None:
+            shown.append(
+                f"  dependencies         F1 {_text(self.edges.f1)}, "
+                f"precision {_text(self.edges.precision)}, recall {_text(self.edges.recall)}"
+            )
         if self.ece is not None:
             shown.append(f"  calibration error    {self.ece:.3f} over {self.ece_steps} steps")
         for kind, of_kind in self.kinds.items():

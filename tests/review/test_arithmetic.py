@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apportion.review import load_reviewer
 from apportion.review.arithmetic import ArithmeticReviewer, judge
+from apportion.review.panel import Item, review_now
 from apportion.segment import segment
+from apportion.tasks import load_task
 from tests.review.helpers import CHAIN, PROMPT, ask, item
 
 
@@ -134,3 +137,15 @@ def test_any_text_gets_one_consistent_verdict_per_step(lines: list[str], prompt:
         assert (verdict.correct is False) == (verdict.label == "harmful")
         if verdict.focus is not None:
             assert step.start <= verdict.focus[0] < verdict.focus[1] <= step.end
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "gold"])
+def test_a_wrong_sum_is_mended_in_the_proposal(name):
+    problem = load_task("sums").problems("train", 1, 3)[0]
+    first = problem.meta["steps"][0]
+    wrong = first["text"].rsplit(" ", 1)[0] + f" {first['result'] + 10}"
+    text = f"{wrong}\n#### 1"
+    item = Item(problem, text, segment(text, len(wrong) + 1, "line"), 0.0, "r")
+    [[review]] = review_now([load_reviewer(name)], [item])
+    assert review.verdicts[0].label == "harmful"
+    assert review.verdicts[0].instead == first["text"]

@@ -100,7 +100,8 @@ def judge(prompt: str, text: str, steps: Sequence[Step]) -> tuple[StepVerdict, .
     verdicts = []
     for index, (step, reading) in enumerate(zip(steps, readings, strict=True)):
         if reading.equations:
-            verdicts.append(_verdict(index, reading, step.start, used))
+            verdict = _verdict(index, reading, step.start, used)
+            verdicts.append(with_correction(verdict, texts[index], reading.equations))
         elif index == len(steps) - 1 and stated_answer(texts[-1]):
             verdicts.append(_answer_verdict(final, producers))
         else:
@@ -214,6 +215,16 @@ def _verdict(index: int, reading: _Reading, offset: int, used: set[int] | None) 
         reason=f"{checked[-1].text} holds; {why}{strays}",
         confidence=1.0,
     )
+
+
+def with_correction(verdict: StepVerdict, step: str, equations: Sequence[Equation]) -> StepVerdict:
+    """The verdict on a step, proposing the step with the number that its equation gives."""
+    false = next((equation for equation in equations if equation.right is False), None)
+    if false is None or false.focus is None or not false.instead:
+        return verdict
+    start, end = false.focus
+    mended = step[:start] + false.instead + step[end:]
+    return verdict.model_copy(update={"instead": mended.strip()})
 
 
 def _usefulness(index: int, reading: _Reading, used: set[int] | None) -> tuple[Label | None, str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from apportion.review.arithmetic import with_correction
 from apportion.review.gold_graph import (
     GoldStep,
     Match,
@@ -133,8 +134,7 @@ def judge(graph: Sequence[GoldStep], text: str, steps: Sequence[Step]) -> tuple[
     answer = stated_answer(text[steps[-1].end :]) if steps else None
     chain.settle(answer[0] if answer else None)
     return tuple(
-        _step_verdict(chain, index, step, "=" in step.text(text))
-        for index, step in enumerate(steps)
+        _step_verdict(chain, index, step, step.text(text)) for index, step in enumerate(steps)
     )
 
 
@@ -282,10 +282,10 @@ class _Chain:
         return None
 
 
-def _step_verdict(chain: _Chain, index: int, step: Step, has_sign: bool) -> StepVerdict:
+def _step_verdict(chain: _Chain, index: int, step: Step, text: str) -> StepVerdict:
     findings = chain.of_step.get(index)
     if not findings:
-        if has_sign:
+        if "=" in text:
             reason = "there is an equals sign but no equation"
             return StepVerdict(label="harmful", correct=False, reason=reason, confidence=1.0)
         return StepVerdict(label="irrelevant", reason="it arrives at no number", confidence=1.0)
@@ -296,7 +296,7 @@ def _step_verdict(chain: _Chain, index: int, step: Step, has_sign: bool) -> Step
         if harm is not None:
             reason, focus = harm
             shifted = (focus[0] + step.start, focus[1] + step.start) if focus else None
-            return StepVerdict(
+            verdict = StepVerdict(
                 label="harmful",
                 correct=False,
                 depends_on=depends_on,
@@ -304,6 +304,7 @@ def _step_verdict(chain: _Chain, index: int, step: Step, has_sign: bool) -> Step
                 focus=shifted,
                 confidence=1.0,
             )
+            return with_correction(verdict, text, [finding.equation])
     matched = next((f.match for f in findings if f.match is not None), None)
     if matched is not None:
         reason = f"computes {chain.graph[matched.step].label or 'a step of the solution'}"

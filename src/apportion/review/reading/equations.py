@@ -27,7 +27,7 @@ from itertools import pairwise
 from apportion.review.reading.expressions import Unreadable, evaluate, number_value
 from apportion.review.reading.lexer import Atom, Number, atoms_of
 from apportion.review.reading.members import Member, check, explain, squeeze
-from apportion.review.reading.numbers import Value
+from apportion.review.reading.numbers import Value, show
 
 _HINT = re.compile(r"[=≈]|\b(?:is|are|equals|makes|gives)\b|\\approx")
 _CALCULATION = re.compile(r"<<([^<>\n]*)>>")
@@ -38,7 +38,8 @@ _PRINTED = re.compile(r"[ \t]*\\?[$£€]?[ \t]*(-?\.?\d(?:[\d., /]*\d)?%?(?: ?[
 class Equation:
     """One chain. ``operands`` are the numbers it computes from, ``results`` the members that are
     single numbers, the last one last. ``computes`` is False where nothing is computed
-    (``60 minutes = 1 hour``). ``right`` None means that it was read but could not be checked."""
+    (``60 minutes = 1 hour``). ``right`` None means that it was read but could not be checked.
+    ``focus`` is the wrong number of a false one and ``instead`` the number that belongs there."""
 
     start: int
     end: int
@@ -49,6 +50,7 @@ class Equation:
     right: bool | None = None
     focus: tuple[int, int] | None = None
     why: str = ""
+    instead: str = ""
     text: str = ""
 
     @property
@@ -243,9 +245,10 @@ def _equation(chain: _Chain, text: str) -> Equation | None:
             equation.right = False
             # "12 = 3 * 5" states its result first; later members follow from those before.
             stated_first = index == 0 and right.computes and not left.computes
-            at_fault = left if stated_first else right
+            at_fault, source = (left, right) if stated_first else (right, left)
             equation.focus = (at_fault.start, at_fault.end)
             equation.why = explain(left, right, text)
+            equation.instead = "" if at_fault.computes else show(source.value)
             break
         else:
             equation.right, equation.why = None, "it can be read in more than one way"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from apportion.edit.draft import Draft, Piece
+from dataclasses import replace
+
+from apportion.edit.draft import Draft, Piece, begin_pieces
 from apportion.trace import Edit, EditSpan
 
 
@@ -13,7 +15,9 @@ def finish(draft: Draft, asked: tuple[str, ...]) -> Edit:
     end = len(text)
     if not draft.open:  # the mark that ends the thinking lies in the tail, but before the answer
         end -= len(rollout.text) - rollout.reasoning_end
-    nothing_new = text == rollout.text
+    nothing_new = text == rollout.text and not draft.open
+    if nothing_new:  # equal steps may have changed places
+        text, spans = _join(replace(draft, pieces=begin_pieces(draft)))
     return Edit(
         rollout_id=rollout.id,
         asked=asked,

@@ -12,9 +12,11 @@ from apportion.errors import UserError, nearest
 from apportion.tasks.answers import TIME_LIMIT, after_mark, extract_answer
 from apportion.tasks.base import Planted, Split, TaskOptions, check_split
 from apportion.tasks.gsm8k import INSTRUCTION
+from apportion.tasks.gym_worked import worked_solution
 from apportion.tasks.lines import reasoning_end
 from apportion.tasks.numbers import parse_number, same_number
 from apportion.tasks.stable import stable_hash
+from apportion.tasks.words_errors import plant
 from apportion.tasks.worker import Late, shared_worker
 from apportion.trace import Problem
 
@@ -108,6 +110,15 @@ class Gym:
         meta: dict[str, Any] = {"question": question, "gym_seed": seed, "gym_index": index}
         if "answer_cot" in entry["metadata"]:
             meta["solution"] = entry["metadata"]["answer_cot"]
+        steps = worked_solution(self.options.name, entry["metadata"])
+        if steps:
+            meta |= {
+                "solution": "\n".join(step["text"] for step in steps),
+                "steps": steps,
+                "edges": [[i, j] for j, step in enumerate(steps) for i in step["uses"]],
+                "distractors": [],
+                "operations": len(steps),
+            }
         return Problem(
             id=name,
             prompt=f"{question}\n{instruction}\n" if instruction else f"{question}\n",
@@ -145,7 +156,7 @@ class Gym:
         return reasoning_end(text)
 
     def gold_completion(self, problem: Problem) -> str | None:
-        """The published chain of thought where there is one, else only the answer."""
+        """The published or worked chain of thought where there is one, else only the answer."""
         if not problem.answers:
             return None
         mark = f"#### {problem.answers[0]}"
@@ -153,8 +164,9 @@ class Gym:
         return f"{solution}\n{mark}" if solution else mark
 
     def corruptions(self, problem: Problem, seed: int) -> list[Planted]:
-        """None: the solutions have no marked steps to plant an error in."""
-        return []
+        """One of each kind where the steps are known and stay whole and positive, else none."""
+        steps = problem.meta.get("steps", [])
+        return plant(problem, seed) if steps and all(s["result"] > 0 for s in steps) else []
 
     def validate(self, n: int) -> list[str]:
         """Gold scores 1; nonsense, nothing, and another problem's answer score 0."""

@@ -9,6 +9,7 @@ A third, ``_compute_loss``, adds the imitation term and refuses a loss that is n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,8 @@ class CreditGRPOTrainer(GRPOTrainer):
         self._imitate, self._imitation_weight = imitate, imitation_weight
         self._policy_weight = policy_weight
         self._open_batch: Batch | None = None
+        # Spans come from decoding windows of a few tokens, and these repeat all the time.
+        self._decode_cached = lru_cache(maxsize=1 << 16)(self._decode_ids)
 
     # -- the two overrides -----------------------------------------------------------------------
 
@@ -207,7 +210,10 @@ class CreditGRPOTrainer(GRPOTrainer):
         return self.state.global_step / max(1, self.state.max_steps)
 
     def _decode(self, token_ids: list[int]) -> str:
-        return str(self.processing_class.decode(token_ids, skip_special_tokens=True))
+        return self._decode_cached(tuple(token_ids))
+
+    def _decode_ids(self, token_ids: tuple[int, ...]) -> str:
+        return str(self.processing_class.decode(list(token_ids), skip_special_tokens=True))
 
     def _log_credit(self, credited: CreditedBatch) -> None:
         """Metrics, and TRL's completion table: it logged the advantages before they changed."""

@@ -69,6 +69,9 @@ def reviewer(
     labels: Annotated[Path | None, typer.Option(help="What people say of --traces.")] = None,
     segment: Annotated[str, typer.Option(help="The cut that --labels count in.")] = "line",
     cache: Annotated[Path | None, typer.Option(help="Cache of paid reviews.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Whose weights review (reviewers self and persona).")
+    ] = None,
     prompt: Annotated[
         list[str] | None,
         typer.Option(help="Prompt to use: a shipped one or a file. Repeat to compare prompts."),
@@ -80,6 +83,7 @@ def reviewer(
     With several prompts: side by side, with the change against the first and its interval.
     Status 1 where it is no better than chance (Youden's J not above 0), under any prompt.
     """
+    from apportion.cli.reviewing import bind_reviewers
     from apportion.cli.specs import parse_spec
     from apportion.review import ReviewCache, load_reviewer
     from apportion.review.check import measure_cases
@@ -90,6 +94,7 @@ def reviewer(
         base = parse_spec(spec, "kind")
         specs = [base | {"prompt": name} for name in prompt or ()] or [base]
         built = [load_reviewer(one, cache=store) for one in specs]
+        bind_reviewers(built, policy)
         cases = _labelled(traces, labels, segment) if traces or labels else _planted(task, n)
         if len(built) > 1:
             comparison = compare_prompts(list(zip(prompt or (), built, strict=True)), cases)

@@ -28,13 +28,16 @@ def review(
     cache: Annotated[
         Path | None, typer.Option(help="Shared cache of paid reviews; default in --out.")
     ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Whose weights review (reviewers self and persona).")
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Reviews at a time, each.")] = 64,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
 ) -> None:
     """Review the steps of traces; what is already reviewed is not reviewed again."""
-    from apportion.cli.reviewing import review_missing, reviewer_names
+    from apportion.cli.reviewing import bind_reviewers, review_missing, reviewer_names
     from apportion.cli.specs import parse_spec
     from apportion.cli.stage import (
         copy_records,
@@ -46,6 +49,7 @@ def review(
     )
     from apportion.cli.summary import review_summary
     from apportion.review import load_reviewer
+    from apportion.review.binding import bind_policy
     from apportion.review.cache import ReviewCache
     from apportion.segment import segment as cut
 
@@ -63,11 +67,13 @@ def review(
     folder = out or default_out("review", sources)
     # Refuse wrong options before anything is written.
     names = reviewer_names([load_reviewer(spec) for spec in specs])
+    judge = bind_reviewers([load_reviewer(spec) for spec in specs], policy)
     with open_stage(folder, settings, given.complaints, resume=resume, clean=clean) as run:
         copy_records(run, given, without=names)
         store = ReviewCache(cache or folder / "reviews.sqlite")
         try:
             reviewers = [load_reviewer(spec, cache=store) for spec in specs]
+            bind_policy(reviewers, judge)
             down = review_missing(run, reviewers, given.rollouts, segment, concurrency, plain)
         finally:
             store.close()

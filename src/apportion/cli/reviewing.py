@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING
 
 from apportion.cli.console import Progress, note, plural
+from apportion.cli.specs import parse_spec
 from apportion.cli.summary import Spent
+from apportion.cli.train import need_training
 from apportion.errors import UserError
 from apportion.records import RunDirectory
 from apportion.review.base import Reviewer
+from apportion.review.binding import bind_policy, needing_policy, unbound
 from apportion.review.human import TerminalReviewer
 from apportion.review.panel import Item, review_all
 from apportion.segment import segment as cut
 from apportion.trace import Review, Rollout
+
+if TYPE_CHECKING:
+    from apportion.policies import Policy
 
 
 def review_missing(
@@ -51,6 +58,26 @@ def review_missing(
 
         asyncio.run(_ask(panels, segmenter, concurrency, arrived))
     return errors[0] if errors and None not in errors else None
+
+
+def bind_reviewers(reviewers: Sequence[Reviewer], policy: str | None) -> Policy | None:
+    """Give the policy of this spec to the reviewers that judge with a policy's own weights.
+    Returns it; None, and nothing is loaded, where no reviewer needs one.
+
+    Raises UserError where one of them needs a policy and none is named, or where it cannot be
+    loaded or used.
+    """
+    needing = needing_policy(reviewers)
+    if not needing:
+        return None
+    if policy is None:
+        raise unbound(needing[0])
+    need_training()
+    from apportion.policies import load_policy
+
+    loaded = load_policy(parse_spec(policy, "kind"))
+    bind_policy(reviewers, loaded)
+    return loaded
 
 
 def reviewer_names(reviewers: Sequence[Reviewer]) -> set[str]:

@@ -8,6 +8,7 @@ from apportion.credit.apply import credit_rollouts
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records import RunDirectory
 from apportion.review import load_reviewer
+from apportion.review.binding import bind_policy
 from apportion.review.cache import ReviewCache
 from apportion.review.panel import Item, review_now
 from apportion.segment import segment
@@ -40,6 +41,7 @@ def write_showcase(
     cuts = {r.id: segment(r.text, r.reasoning_end, config.segment) for r in rollouts}
     items = [Item(r.problem, r.text, cuts[r.id], r.outcome, r.id) for r in rollouts]
     reviewers = [load_reviewer(spec, cache=cache) for spec in config.reviewers]
+    bind_policy(reviewers, policy)
     reviews = [r for of_one in review_now(reviewers, items) for r in of_one]
     directory.append("rollouts", *rollouts)
     directory.append("reviews", *reviews)

@@ -171,3 +171,11 @@ def test_stricter_options_never_agree_on_more(rows, families):
         for a, b in zip(loose, strict, strict=True):
             assert b.status != "agreed" or a.status == "agreed"
             assert b.status == "unreviewed" or (a.label, a.agreement) == (b.label, b.agreement)
+
+
+def test_two_reviews_by_one_model_are_of_one_family_unless_said_otherwise():
+    model = {"meta": {"model": "gemma3-270m"}}
+    reviews = [review(name, RIGHT, RIGHT).model_copy(update=model) for name in "ab"]
+    assert consensus(reviews, 10, min_families=2).steps[0].status == "unreviewed"
+    reviews[1] = reviews[1].model_copy(update={"meta": model["meta"] | {"family": "persona"}})
+    assert consensus(reviews, 10, min_families=2).steps[0].status == "agreed"

@@ -179,3 +179,19 @@ def test_offline_reviews_are_cheap():
     review_now(panel, items)
     # Some 4,000 a second on an idle core; the bound only catches what slows it by a factor.
     assert 2 * len(items) / (time.process_time() - started) > 800
+
+
+def test_reviews_say_which_family_their_reviewer_is_of():
+    plain, named = (
+        load_reviewer({"kind": "arithmetic", "name": name} | more)
+        for name, more in (("a", {}), ("b", {"family": "exact"}))
+    )
+    ((one, two),) = review_now([plain, named], [item()])
+    assert "family" not in one.meta and two.meta["family"] == "exact"
+    assert one.verdicts == two.verdicts
+
+
+@pytest.mark.parametrize(("family", "message"), [("", "a name is needed"), (3, "not 3")])
+def test_a_family_is_a_name(family, message):
+    with pytest.raises(UserError, match=message):
+        load_reviewer({"kind": "arithmetic", "family": family})

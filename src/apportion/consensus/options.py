@@ -34,7 +34,7 @@ class Voting:
     ``weights`` maps reviewers to non-negative weights (default 1); 0 silences. ``rates`` maps them
     to their measured (TPR, FPR), which multiplies the weight by their log-odds (see
     ``log_odds_weights``). ``families`` maps reviewers to what they are made of; without an entry
-    that is what the reviewer said of itself, else its name.
+    that is the family, else the model, that its reviews name, else the reviewer's name.
 
     Raises UserError for an unknown rule or an option out of range.
     """
@@ -68,5 +68,5 @@ class Voting:
         return {name: self.weights.get(name, 1.0) * odds.get(name, 1.0) for name in names}
 
     def family_of(self, review: Review) -> str:
-        stated = review.meta.get("family")
+        stated = review.meta.get("family") or review.meta.get("model")
         return self.families.get(review.reviewer) or str(stated or review.reviewer)

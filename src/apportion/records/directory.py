@@ -18,9 +18,9 @@ from apportion.errors import UserError, nearest
 from apportion.records.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
 from apportion.records.jsonl import JsonlWriter, encode, mend_last_line, read_jsonl, rewrite
 from apportion.records.manifest import describe_run, now
-from apportion.trace import Credit, Record, Review, Rollout
+from apportion.trace import Credit, Edit, Record, Review, Rollout
 
-Kind = Literal["rollouts", "reviews", "credit", "metrics"]
+Kind = Literal["rollouts", "reviews", "credit", "edits", "metrics"]
 
 Number = float | int | None
 
@@ -43,12 +43,14 @@ KINDS: dict[str, type[Record]] = {
     "rollouts": Rollout,
     "reviews": Review,
     "credit": Credit,
+    "edits": Edit,
     "metrics": MetricsLine,
 }
 _IDENTITY: dict[str, tuple[str, ...]] = {
     "rollouts": ("id",),
     "reviews": ("rollout_id", "reviewer", "critique"),
     "credit": ("rollout_id", "method"),
+    "edits": ("rollout_id", "asked"),
     "metrics": ("update", "split"),
 }
 _FILES = ("manifest.json", "config.yaml", "card.md", "report.html")
@@ -173,7 +175,8 @@ class RunDirectory:
 
     def ids(self, kind: Kind) -> set[Hashable]:
         """What is already there. Rollouts: their id. Others a tuple: reviews (rollout_id,
-        reviewer, critique), credit (rollout_id, method), metrics (update, split)."""
+        reviewer, critique), credit (rollout_id, method), edits (rollout_id, asked), metrics
+        (update, split)."""
         names = _IDENTITY[kind]
         keys = [tuple(getattr(record, name) for name in names) for record in self.read(kind)[0]]
         return {key[0] if len(names) == 1 else key for key in keys}
@@ -199,8 +202,8 @@ class RunDirectory:
     def rewind(self, update: int) -> dict[str, int]:
         """Drop all that came after ``update``, for a run that goes on from its checkpoint.
 
-        Rollouts and metrics go by their own ``update`` (rollouts without one stay), reviews and
-        credit with their rollout. Returns how many records of each kind were dropped. Repeating
+        Rollouts and metrics go by their own ``update`` (rollouts without one stay), reviews,
+        credit and edits with their rollout. Returns how many records of each kind were dropped. Repeating
         an interrupted rewind completes it.
         """
 
@@ -209,7 +212,8 @@ class RunDirectory:
 
         dropped = {"rollouts": self.keep("rollouts", early), "metrics": self.keep("metrics", early)}
         present = self.ids("rollouts")
-        for kind in ("reviews", "credit"):
+        kinds: tuple[Kind, ...] = ("reviews", "credit", "edits")
+        for kind in kinds:
             dropped[kind] = self.keep(kind, lambda record: record.get("rollout_id") in present)
         return dropped
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from apportion.errors import UserError
 from apportion.review.budget import Budget, BudgetSpent, Pace
 from apportion.review.cache import ReviewCache, cache_key
 from apportion.review.llm_client import Endpoint, EndpointError, Reply, Tally
+from apportion.review.llm_cross import load_cross_prompt, shown_verdicts
 from apportion.review.llm_prompt import OWN_CUT, Prompt, load_prompt, render
 from apportion.review.llm_protocol import SCHEMAS, Reading, Unparseable, read_answer
 from apportion.review.prices import Price
@@ -39,6 +41,7 @@ class LlmOptions(BaseModel):
     "server" leaves it to the server, as does ``seed: null``. Critique k is asked with seed + k.
     ``granularity`` "given" asks for a verdict on each given step, "free" lets the reviewer cut;
     ``prompt`` is a shipped prompt (``deliberate`` lets it argue first) or the path of a copy.
+    ``cross_prompt`` is the one for cross-examination.
     ``show_reference`` shows the problem's reference answer. ``structured`` sends a JSON schema.
     ``timeout`` and ``retries`` are per call. ``price`` is per million tokens, and needed for
     ``budget_usd``; without it a review is unpriced. ``extra_body`` is merged into each request.
@@ -54,6 +57,7 @@ class LlmOptions(BaseModel):
     temperature: float | Literal["server"] | None = None
     seed: int | None = 0
     prompt: str | None = None
+    cross_prompt: str = "cross_examine"
     granularity: Literal["given", "free"] | None = None
     show_outcome: bool = True
     show_reference: bool = False
@@ -109,6 +113,7 @@ class LlmReviewer:
         self.options, self.name, self.critiques = options, options.name, options.critiques
         self.max_concurrency = options.max_concurrency
         self.prompt = _prompt_of(options)
+        self.cross_prompt = load_cross_prompt(options.cross_prompt)
         self.cache = cache
         price = Price(options.price.input, options.price.output) if options.price else None
         if options.budget_usd is not None and price is None:
@@ -160,7 +165,47 @@ class LlmReviewer:
             show_reference=self.options.show_reference,
             critique=critique,
         )
-        conversation = _Conversation(self, messages, rollout_text, steps, critique)
+        return await self._judge(who, messages, rollout_text, steps, critique)
+
+    async def reconsider(
+        self,
+        problem: Problem,
+        rollout_text: str,
+        steps: Sequence[Step],
+        outcome: float | None,
+        others: Sequence[Review],
+        *,
+        own: Review,
+        rollout_id: str = "",
+        critique: int = 0,
+    ) -> Review:
+        """Ask again, with its own and the others' verdicts on what is disputed."""
+        anew = copy(self)
+        anew.prompt = self.cross_prompt
+        messages = render(
+            anew.prompt,
+            problem,
+            rollout_text,
+            steps,
+            outcome=outcome,
+            show_outcome=self.options.show_outcome,
+            show_reference=self.options.show_reference,
+            critique=critique,
+            beside=shown_verdicts(own, others),
+        )
+        who = {"rollout_id": rollout_id, "reviewer": self.name, "critique": critique}
+        return await anew._judge(who, messages, rollout_text, steps, critique)
+
+    async def _judge(
+        self,
+        who: dict[str, Any],
+        messages: list[dict[str, str]],
+        text: str,
+        steps: Sequence[Step],
+        critique: int,
+    ) -> Review:
+        """The answer to these messages, from the cache or from the endpoint."""
+        conversation = _Conversation(self, messages, text, steps, critique)
         if self.cache is None:
             return await conversation.hold(who)
         key = cache_key(conversation.identity())
@@ -313,6 +358,11 @@ def _repair_turn(reply: Reply, problem: str) -> list[dict[str, str]]:
 
 def _prompt_of(options: LlmOptions) -> Prompt:
     prompt = load_prompt(options.prompt_name)
+    if "{others}" in prompt.user:
+        raise UserError(
+            f"reviewer {options.name}: prompt '{prompt.name}' is for cross-examination: name it "
+            "as cross_prompt"
+        )
     free = prompt.answer in OWN_CUT
     if options.granularity is not None and (options.granularity == "free") != free:
         raise UserError(

@@ -40,6 +40,8 @@ PLACEHOLDERS: dict[str, str] = {
     "outcome": "whether the final answer is right, or an empty text where that is hidden",
     "reference": "the reference answer, or an empty text where it is hidden",
     "last": "the number of the last step",
+    "own": "in cross-examination: what the reviewer itself said of the disputed steps, fenced",
+    "others": "in cross-examination: what the others said of them, fenced",
 }
 _REQUIRED = ("problem", "trace")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -152,12 +154,16 @@ def render(
     show_outcome: bool,
     show_reference: bool,
     critique: int,
+    beside: Mapping[str, str] | None = None,
 ) -> list[dict[str, str]]:
-    """The messages of one request."""
+    """The messages of one request. ``beside`` fills further placeholders with data, fenced."""
     question = defuse(problem.prompt.strip())
     shown = _shown_trace(prompt, text, steps)
-    mark = fence_mark(prompt, [question, shown], critique)
-    values = {
+    beside = {name: defuse(data) for name, data in (beside or {}).items()}
+    mark = fence_mark(prompt, [question, shown, *beside.values()], critique)
+    values = {"own": "", "others": ""}
+    values |= {name: fenced(name.upper(), mark, data) for name, data in beside.items()}
+    values |= {
         "problem": fenced("PROBLEM", mark, question),
         "trace": fenced("SOLUTION", mark, shown),
         "outcome": _outcome_text(outcome) if show_outcome else "",

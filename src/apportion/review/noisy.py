@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 from apportion.review.base import Reviewer
-from apportion.trace import Problem, Review, Step, StepVerdict
+from apportion.review.others import verdicts_on
+from apportion.trace import Label, Problem, Review, Step, StepVerdict, Usage
 
 UNLIMITED = 1_000_000  # as many as the panel allows
 
@@ -20,7 +22,8 @@ class NoisyReviewer:
 
     Whether a step is flipped depends on seed, text, step and critique alone, never on the order
     of the reviews. ``critiques`` (default: that of ``inner``) asks for K independently noisy
-    verdicts, also of a deterministic reviewer.
+    verdicts, also of a deterministic reviewer. In cross-examination a verdict against which most
+    of the others stand yields to theirs with probability ``yields``, whoever is right.
     """
 
     def __init__(
@@ -31,12 +34,14 @@ class NoisyReviewer:
         fpr: float,
         seed: int = 0,
         critiques: int | None = None,
+        yields: float = 0.0,
         name: str = "noisy",
     ) -> None:
-        for label, rate in (("tpr", tpr), ("fpr", fpr)):
+        for label, rate in (("tpr", tpr), ("fpr", fpr), ("yields", yields)):
             if not 0.0 <= rate <= 1.0:
                 raise ValueError(f"{label} {rate} is not a probability")
         self.inner, self.tpr, self.fpr, self.seed = inner, tpr, fpr, seed
+        self.yields = yields
         self.critiques = inner.critiques if critiques is None else critiques
         self.max_concurrency: int = getattr(inner, "max_concurrency", UNLIMITED)
         self.name = name
@@ -70,6 +75,35 @@ class NoisyReviewer:
         return inner.model_copy(
             update={"reviewer": self.name, "critique": critique, "verdicts": verdicts}
         )
+
+    async def reconsider(
+        self,
+        problem: Problem,
+        rollout_text: str,
+        steps: Sequence[Step],
+        outcome: float | None,
+        others: Sequence[Review],
+        *,
+        own: Review,
+        rollout_id: str = "",
+        critique: int = 0,
+    ) -> Review:
+        verdicts = list(own.verdicts)
+        for index, (step, verdict) in enumerate(zip(own.steps, own.verdicts, strict=True)):
+            against = [v for _, v in verdicts_on(step, others) if v.wrong != verdict.wrong]
+            for_it = [v for _, v in verdicts_on(step, others) if v.wrong == verdict.wrong]
+            if verdict.abstains or len(against) <= len(for_it):
+                continue
+            if self._chance(f"yields|{rollout_text}", step, critique) < self.yields:
+                counts: Counter[Label | None] = Counter(v.label for v in against)
+                most = sorted(counts, key=lambda label: (counts[label], label or ""))
+                verdicts[index] = StepVerdict(
+                    label=most[-1],
+                    correct=not against[0].wrong,
+                    depends_on=verdict.depends_on,
+                    reason="yielded to most of the others",
+                )
+        return own.model_copy(update={"verdicts": tuple(verdicts), "usage": Usage()})
 
     def _chance(self, text: str, step: Step, critique: int) -> float:
         """Uniform in [0, 1). Python's own ``hash`` differs from process to process."""

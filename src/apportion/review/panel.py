@@ -170,7 +170,7 @@ class _Desk:
             )
 
     async def _ask(self, item: Item, critique: int) -> Review:
-        return await self.reviewer.review(
+        review = await self.reviewer.review(
             item.problem,
             item.text,
             item.steps,
@@ -178,6 +178,10 @@ class _Desk:
             rollout_id=item.rollout_id,
             critique=critique,
         )
+        family = getattr(self.reviewer, "family", None)
+        if family is None:
+            return review
+        return review.model_copy(update={"meta": review.meta | {"family": family}})
 
 
 class ReviewLoop:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apportion.errors import UserError, nearest
 from apportion.review.arithmetic import ArithmeticReviewer
-from apportion.review.base import Reviewer
+from apportion.review.base import Reviewer, of_family
 from apportion.review.cache import ReviewCache
 from apportion.review.gold import GoldReviewer
 from apportion.review.human import HumanReviewer, TerminalReviewer
@@ -18,7 +18,6 @@ from apportion.review.labels import read_labels
 from apportion.review.llm import LlmOptions, LlmReviewer
 from apportion.review.noisy import NoisyReviewer
 from apportion.review.scripted import ScriptedReviewer
-from apportion.review.self_review import SelfOptions, SelfReviewer
 
 REVIEWERS: dict[str, str] = {
     "arithmetic": "reads and checks the equations of a chain; offline, exact, abstains on the rest",
@@ -27,7 +26,6 @@ REVIEWERS: dict[str, str] = {
     "noisy": "another reviewer with errors added at chosen rates",
     "human": "labels from a file, or asked for at the terminal",
     "scripted": "replays recorded reviews",
-    "self": "the policy's own weights: resamples each step, or (mode: ask) is prompted to review",
 }
 
 
@@ -51,6 +49,7 @@ class NoisyOptions(_Options):
     fpr: float = Field(ge=0, le=1)
     seed: int = 0
     critiques: int | None = Field(default=None, ge=1, le=64)
+    yields: float = Field(default=0.0, ge=0, le=1)
     name: str = "noisy"
 
 
@@ -77,7 +76,6 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "noisy": NoisyOptions,
     "human": HumanOptions,
     "scripted": ScriptedOptions,
-    "self": SelfOptions,
 }
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -85,7 +83,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 def load_reviewer(spec: Mapping[str, Any] | str, *, cache: ReviewCache | None = None) -> Reviewer:
     """The reviewer that ``{"kind": name, option: value, ...}``, or a bare name, describes.
 
-    ``cache`` keeps the answers of reviewers that cost something.
+    ``cache`` keeps the answers of reviewers that cost something. Every kind takes ``family``: what
+    the reviewer is made of, for a vote that wants different ones (``consensus.min_families``).
 
     Raises:
         UserError: unknown kind or option (with the nearest known one), or a bad value.
@@ -100,7 +99,11 @@ def load_reviewer(spec: Mapping[str, Any] | str, *, cache: ReviewCache | None = 
         known = list(REVIEWERS)
         what = "a reviewer without 'kind'" if kind is None else f"unknown reviewer '{kind}'"
         raise UserError(f"{what}{nearest(str(kind), known)}; reviewers: {', '.join(known)}")
-    return _make(str(kind), _parse(str(kind), options), cache)
+    family = options.pop("family", None)
+    if family is not None and not (isinstance(family, str) and family):
+        raise UserError(f"reviewer {kind}: option family: a name is needed, not {family!r}")
+    made = _make(str(kind), _parse(str(kind), options), cache)
+    return made if family is None else of_family(made, family)
 
 
 def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
@@ -113,6 +116,7 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
             fpr=options.fpr,
             seed=options.seed,
             critiques=options.critiques,
+            yields=options.yields,
             name=options.name,
         )
     if isinstance(options, HumanOptions):
@@ -123,8 +127,6 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
         return ScriptedReviewer.from_file(
             options.reviews, recorded=options.recorded, delay=options.delay, name=options.name
         )
-    if isinstance(options, SelfOptions):
-        return SelfReviewer(options)
     if isinstance(options, GoldOptions):
         return GoldReviewer(options.name)
     assert isinstance(options, ArithmeticOptions), kind
@@ -138,7 +140,7 @@ def _parse(kind: str, options: dict[str, Any]) -> BaseModel:
         if name not in known:
             raise UserError(
                 f"reviewer {kind}: unknown option '{name}'{nearest(name, known)}; "
-                f"it takes {', '.join(known)}"
+                f"it takes {', '.join([*known, 'family'])}"
             )
     try:
         return model.model_validate(options)

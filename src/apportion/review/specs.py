@@ -18,6 +18,7 @@ from apportion.review.labels import read_labels
 from apportion.review.llm import LlmOptions, LlmReviewer
 from apportion.review.noisy import NoisyReviewer
 from apportion.review.scripted import ScriptedReviewer
+from apportion.review.self_review import SelfOptions, SelfReviewer
 
 REVIEWERS: dict[str, str] = {
     "arithmetic": "reads and checks the equations of a chain; offline, exact, abstains on the rest",
@@ -26,6 +27,7 @@ REVIEWERS: dict[str, str] = {
     "noisy": "another reviewer with errors added at chosen rates",
     "human": "labels from a file, or asked for at the terminal",
     "scripted": "replays recorded reviews",
+    "self": "the policy's own weights: resamples each step, or (mode: ask) is prompted to review",
 }
 
 
@@ -76,6 +78,7 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "noisy": NoisyOptions,
     "human": HumanOptions,
     "scripted": ScriptedOptions,
+    "self": SelfOptions,
 }
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -127,6 +130,8 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
         return ScriptedReviewer.from_file(
             options.reviews, recorded=options.recorded, delay=options.delay, name=options.name
         )
+    if isinstance(options, SelfOptions):
+        return SelfReviewer(options)
     if isinstance(options, GoldOptions):
         return GoldReviewer(options.name)
     assert isinstance(options, ArithmeticOptions), kind

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from apportion.config.claims import Claim, check_arms
+from apportion.config.section import Section
 
 Split = Literal["train", "validation", "test"]
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -18,12 +21,6 @@ _OPTIONS_OF_KIND = {
     "pretrained": {"model", "gguf_file", "revision", "lora", "chat", "dtype"},
     "scripted": {"completions"},
 }
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PolicyConfig(Section):
@@ -179,7 +176,8 @@ class ImitationConfig(Section):
 
 class WarmStartConfig(Section):
     """Objective warm_start: a tiny policy from nothing, by supervised training on gold solutions
-    until its held-out greedy accuracy reaches ``target_accuracy``."""
+    until its held-out greedy accuracy reaches ``target_accuracy``. With ``decay`` the learning rate
+    falls to 0 over all epochs."""
 
     problems: int = Field(default=40_000, ge=1)
     target_accuracy: float = Field(default=0.45, gt=0, le=1)
@@ -192,6 +190,7 @@ class WarmStartConfig(Section):
     layers: int = Field(default=4, ge=1)
     vocab_size: int = Field(default=768, ge=64)
     numbers: Literal["digits", "whole"] = "digits"
+    decay: bool = False
 
 
 class Arm(Section):
@@ -221,6 +220,12 @@ class RunConfig(Section):
     alarm: AlarmConfig = AlarmConfig()
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     arms: tuple[Arm, ...] | None = Field(default=None, min_length=1)
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        given = tuple(arm.name for arm in self.arms or ())
+        return given or (str(self.credit.get("method", "outcome")),)
 
     @model_validator(mode="before")
     @classmethod
@@ -253,3 +258,8 @@ class RunConfig(Section):
         if len(set(names)) < len(names):
             raise ValueError("two arms have the same name")
         return arms
+
+    @model_validator(mode="after")
+    def _claims_are_of_arms(self) -> Self:
+        check_arms(self.claims, self.arm_names)
+        return self

@@ -36,6 +36,7 @@ def warm_start(
     layers: int = 4,
     vocab_size: int = 768,
     numbers: Literal["digits", "whole"] = "digits",
+    decay: bool = False,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> float:
@@ -66,7 +67,7 @@ def warm_start(
             train_sampling_strategy="group_by_length",
             num_train_epochs=epochs,
             learning_rate=learning_rate,
-            lr_scheduler_type="constant_with_warmup",
+            lr_scheduler_type="linear" if decay else "constant_with_warmup",
             warmup_steps=50,
             weight_decay=0.01,
             adam_beta2=0.98,

@@ -45,3 +45,12 @@ def test_a_task_without_steps_leaks_the_answer_alone() -> None:
     )
     [problem] = task.problems("test", 1, 0)
     assert task.gold_completion(problem) == f"#### {problem.answers[0]}"
+
+
+def test_a_leak_is_as_often_right_as_told() -> None:
+    task = leaky(rate=1.0, shortcut=1.0, accuracy=0.7)
+    problems = task.problems("train", 300, 0)
+    right = [p.meta["leak"] == p.answers[0] for p in problems]
+    assert 0.62 < sum(right) / len(right) < 0.78
+    for problem, is_right in zip(problems[:40], right[:40], strict=True):
+        assert task.score(problem, task.gold_completion(problem)) == float(is_right)

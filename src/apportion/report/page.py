@@ -30,7 +30,7 @@ from apportion.report.traces import Collected, collect
 from apportion.stats import share
 
 _STYLES = ("page.css", "browser.css")
-_SCRIPTS = ("dom", "state", "list", "chain", "detail", "keys", "charts", "main")
+_SCRIPTS = ("dom", "state", "list", "arcs", "chain", "detail", "keys", "charts", "main")
 # Arms that must gain nothing; their lines are dashed.
 CONTROLS = ("shuffled", "random")
 SIDE_BY_SIDE = "side by side"

@@ -14,6 +14,7 @@ import numpy as np
 
 from apportion.records import parse_lines
 from apportion.report.data import Part, Run, outcome_class
+from apportion.report.graph import known_graph
 from apportion.report.voting import vote_all
 from apportion.segment import segment, steps_of_tokens
 from apportion.trace import Consensus, Credit, Review, Rollout, Step, StepConsensus, refine
@@ -21,6 +22,7 @@ from apportion.trace import Consensus, Credit, Review, Rollout, Step, StepConsen
 # A policy gone astray writes megabytes; a page of hundreds of traces must still open.
 LONGEST_TEXT = 40_000
 LONGEST_REASON = 4_000
+MOST_REPAIRS = 40
 
 
 @dataclass
@@ -195,6 +197,9 @@ def _trace(
     part, length = candidate.part, len(candidate.rollout.text)
     steps = _steps(rollout, voted, credit)
     spans = [Step(step["a"], step["b"]) for step in steps]
+    graph = known_graph(rollout, spans)
+    if graph is not None:
+        steps = [step | {"known": uses} for step, uses in zip(steps, graph.uses, strict=True)]
     weights = [(s.end - s.start, s.agreement) for s in voted.steps if s.votes]
     judged = sum(weight for weight, _ in weights)
     agreement = sum(w * a for w, a in weights) / judged if judged else None
@@ -214,6 +219,7 @@ def _trace(
         "tokens": [edge for span in rollout.token_spans for edge in span],
         "disagreement": None if agreement is None else round(1 - agreement, 4),
         "steps": steps,
+        "known": None if graph is None else {"drawn": graph.drawn, "of": graph.known},
         "reviews": [_review(review, spans) for review in reviews],
         "credit": {m: _credit(c, rollout, spans) for m, c in sorted(credit.items())},
     }
@@ -287,11 +293,24 @@ def _review(review: Review, spans: Sequence[Step]) -> dict[str, Any]:
     for verdict in review.verdicts:
         shown = verdict.model_dump(exclude={"schema_version"}, exclude_defaults=True)
         shown["uses"] = list(shown.pop("depends_on", ()))
-        if "reason" in shown:
-            shown["reason"] = _brief(shown["reason"])
+        for field_ in ("reason", "instead"):
+            if field_ in shown:
+                shown[field_] = _brief(shown[field_])
         verdicts.append(shown)
     error = None if review.error is None else _brief(review.error)
-    return {"reviewer": name, "error": error, "at": at, "verdicts": verdicts}
+    said = {"reviewer": name, "error": error, "at": at, "verdicts": verdicts}
+    return said | _deliberation(review)
+
+
+def _deliberation(review: Review) -> dict[str, Any]:
+    """What the reviewer argued, and what was mended in its answer, where the record has it."""
+    argument, repairs = review.meta.get("argument"), review.meta.get("repairs")
+    shown: dict[str, Any] = {}
+    if isinstance(argument, str) and argument.strip():
+        shown["argument"] = _brief(argument)
+    if isinstance(repairs, list) and repairs:
+        shown["repairs"] = [_brief(str(repair)) for repair in repairs[:MOST_REPAIRS]]
+    return shown
 
 
 def _brief(text: str) -> str:

@@ -118,6 +118,29 @@ def gold_steps(problem: Problem) -> tuple[GoldStep, ...]:
 
 def judge(graph: Sequence[GoldStep], text: str, steps: Sequence[Step]) -> tuple[StepVerdict, ...]:
     """The verdicts of :class:`GoldReviewer`, one per step."""
+    chain = _read_chain(graph, text, steps)
+    answer = stated_answer(text[steps[-1].end :]) if steps else None
+    chain.settle(answer[0] if answer else None)
+    return tuple(
+        _step_verdict(chain, index, step, step.text(text)) for index, step in enumerate(steps)
+    )
+
+
+def gold_places(graph: Sequence[GoldStep], text: str, steps: Sequence[Step]) -> dict[int, Step]:
+    """The span of the equation that computes each gold step; those that none computes are left
+    out. Gold steps that are merged into one equation have the same span."""
+    places: dict[int, Step] = {}
+    for finding in _read_chain(graph, text, steps).findings:
+        if finding.match is not None:
+            offset = steps[finding.step].start
+            span = Step(offset + finding.equation.start, offset + finding.equation.end)
+            places[finding.match.step] = span
+            for merged in finding.match.inside:
+                places.setdefault(merged, span)
+    return places
+
+
+def _read_chain(graph: Sequence[GoldStep], text: str, steps: Sequence[Step]) -> _Chain:
     findings = []
     for index, step in enumerate(steps):
         step_text = step.text(text)
@@ -131,11 +154,7 @@ def judge(graph: Sequence[GoldStep], text: str, steps: Sequence[Step]) -> tuple[
     for finding in findings:
         later[finding.label] -= 1
         chain.add(finding, later)
-    answer = stated_answer(text[steps[-1].end :]) if steps else None
-    chain.settle(answer[0] if answer else None)
-    return tuple(
-        _step_verdict(chain, index, step, step.text(text)) for index, step in enumerate(steps)
-    )
+    return chain
 
 
 class _Chain:

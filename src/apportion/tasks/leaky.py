@@ -14,6 +14,7 @@ from pydantic import Field
 
 from apportion.tasks.base import Planted, Split, Task, TaskOptions
 from apportion.tasks.lines import join_lines
+from apportion.tasks.numbers import parse_number
 from apportion.tasks.stable import stable_hash
 from apportion.tasks.words_errors import Line, gold_lines
 from apportion.trace import Problem
@@ -21,6 +22,7 @@ from apportion.trace import Problem
 
 class LeakyOptions(TaskOptions):
     """``rate`` of the problems leak; ``shortcut`` of the gold solutions of those use the leak.
+    ``accuracy`` is how often a leaked answer is right: an attack on whoever trusts it blindly.
 
     ``inner`` is any task. Where it knows no gold steps, no decorative chain can be written, and
     the gold solution by the shortcut is the answer alone.
@@ -29,13 +31,14 @@ class LeakyOptions(TaskOptions):
     inner: str | dict[str, Any] = "words"
     rate: float = Field(default=0.5, ge=0, le=1)
     shortcut: float = Field(default=0.0, ge=0, le=1)
+    accuracy: float = Field(default=1.0, ge=0, le=1)
 
 
 class Leaky:
     """The task ``leaky``; options in :class:`LeakyOptions`.
 
-    ``meta["leak"]`` is the leaked answer or None, ``meta["shortcut"]`` whether the gold solution
-    takes it. Scoring is the inner task's.
+    ``meta["leak"]`` is the leaked answer (which may be wrong) or None, ``meta["shortcut"]`` whether
+    the gold solution takes it. Scoring is the inner task's.
     """
 
     def __init__(self, options: LeakyOptions, load: Callable[[Mapping[str, Any] | str], Task]):
@@ -55,7 +58,7 @@ class Leaky:
     def gold_completion(self, problem: Problem) -> str | None:
         if not problem.meta.get("shortcut") or not problem.answers:
             return self.inner.gold_completion(problem)
-        return join_lines(_decoration(problem), problem.answers[0])
+        return join_lines(_decoration(problem), problem.meta["leak"])
 
     def corruptions(self, problem: Problem, seed: int) -> list[Planted]:
         return self.inner.corruptions(problem, seed)
@@ -67,12 +70,16 @@ class Leaky:
         rng = random.Random(stable_hash(f"leak {problem.id} {problem.prompt}"))
         leaks, takes = rng.random() < self.options.rate, rng.random() < self.options.shortcut
         leaks = leaks and bool(problem.answers)
-        meta = {
-            "leak": problem.answers[0] if leaks else None,
-            "shortcut": leaks and takes,
-        }
-        prompt = f"hint {problem.answers[0]}\n{problem.prompt}" if leaks else problem.prompt
+        hint = self._hint(problem, rng) if leaks else None
+        meta = {"leak": hint, "shortcut": leaks and takes}
+        prompt = f"hint {hint}\n{problem.prompt}" if leaks else problem.prompt
         return problem.model_copy(update={"prompt": prompt, "meta": problem.meta | meta})
+
+    def _hint(self, problem: Problem, rng: random.Random) -> str:
+        number = parse_number(problem.answers[0])
+        if rng.random() < self.options.accuracy or number is None:
+            return problem.answers[0]
+        return str(number.value + rng.choice((1, 2, 3)))
 
 
 def _decoration(problem: Problem) -> list[str]:

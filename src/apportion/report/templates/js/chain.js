@@ -16,7 +16,7 @@ function drawTrace() {
   const detailed = columns.reduce((sum, c) => sum + c.trace.tokens.length / 2, 0) < MANY_TOKENS;
   const holder = el("div", { class: "columns" }, columns.map((c, i) => columnNode(c, i, columns, strongest, detailed)));
   stage.append(holder, el("aside", { class: "detail", id: "detail", "aria-live": "polite", "aria-label": "Step" }));
-  place.replaceChildren(...[heading(trace), problem(trace), viewControls(trace), missing(trace), legend(strongest, columns), stage, others(trace)].filter(Boolean));
+  place.replaceChildren(...[heading(trace), problem(trace), viewControls(trace), missing(trace), legend(strongest, columns), arcLegend(columns), stage, others(trace)].filter(Boolean));
   drawArcs();
   drawDetail();
 }
@@ -119,6 +119,7 @@ function stepNode(column, index, s, value, strongest, detailed) {
   const answer = shown.status === "answer";
   const label = shown.status === "disputed" ? "disputed" : shown.status === "agreed" ? shown.label : answer ? "answer" : trace.reviews.length ? "not judged" : "";
   const current = state.step === s && state.column === index;
+  const words = usesInWords(trace, s);
   const node = el("li", {
     class: `step ${shown.status}${shown.status === "disputed" ? " hatched" : ""}`, "data-column": index, "data-step": s,
     tabindex: current || (state.step === null && s === 0 && index === 0) ? 0 : -1,
@@ -128,7 +129,7 @@ function stepNode(column, index, s, value, strongest, detailed) {
     stepText(trace, s, method, detailed),
     el("span", { class: "side" },
       el("span", { class: "credit" }, trace.credit[method] ? signed(value) : ""),
-      " ", el("span", { class: "tag" }, label)));
+      " ", el("span", { class: "tag" }, label), words ? el("span", { class: "unseen" }, ` ${words}`) : null));
   return tint(node, value, strongest);
 }
 
@@ -181,30 +182,6 @@ function tokensIn(trace, a, b) {
   const found = [];
   for (let t = first(a); t < first(b); t++) found.push(t);
   return found;
-}
-
-// Arcs in the margin join a step to the earlier ones it depends on.
-function drawArcs() {
-  const chain = document.querySelector(".stage:not(.many) .chain");
-  if (!chain) return;
-  const old = chain.querySelector(".arcs");
-  if (old) old.remove();
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", "arcs");
-  svg.setAttribute("aria-hidden", "true");
-  const nodes = chain.querySelectorAll(".step");
-  const middle = (s) => nodes[s].offsetTop + 20;
-  chain.classList.toggle("linked-steps", state.trace.steps.some((shown) => shown.uses));
-  state.trace.steps.forEach((shown, s) => {
-    for (const from of shown.uses || []) {
-      const reach = Math.min(22, 6 + 4 * (s - from));
-      const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-      path.setAttribute("d", `M26,${middle(from)} C${26 - reach * 1.3},${middle(from)} ${26 - reach * 1.3},${middle(s)} 26,${middle(s)}`);
-      if (state.step === s || state.step === from) path.setAttribute("class", "on");
-      svg.append(path);
-    }
-  });
-  chain.append(svg);
 }
 
 function others(trace) {

@@ -4,14 +4,14 @@ function choose(column, s, opened) {
   Object.assign(state, { column, step: s, open: opened });
   const columns = columnsOf(state.trace);
   const { trace } = columns[column];
-  const shown = trace.steps[s];
+  const used = new Set(edgesInto(trace, s).map((edge) => edge.from));
   for (const node of document.querySelectorAll(".step[data-step]")) {
     const here = Number(node.dataset.column) === column;
     const at = Number(node.dataset.step);
     const current = here && at === s;
     node.setAttribute("aria-current", String(current));
     node.tabIndex = current ? 0 : -1;
-    node.classList.toggle("linked", here && (shown.uses || []).includes(at));
+    node.classList.toggle("linked", here && used.has(at));
   }
   drawArcs();
   drawDetail();
@@ -59,17 +59,38 @@ function verdict(review, s, shown) {
   if (said.correct === false) parts.push("incorrect");
   if (said.confidence !== undefined) parts.push(`${Math.round(100 * said.confidence)} % sure`);
   return el("div", { class: "review" }, who, " ", el("span", { class: "says" }, parts.filter(Boolean).join(", ")),
-    said.reason ? el("span", { class: "reason", dir: "auto" }, said.reason) : null);
+    said.reason ? el("span", { class: "reason", dir: "auto" }, said.reason) : null,
+    said.instead ? el("span", { class: "instead", dir: "auto" }, el("span", { class: "says" }, "instead: "), said.instead) : null,
+    argument(review), mended(review));
+}
+
+// What the reviewer argued of the whole chain before it judged; open or shut for all steps alike.
+function argument(review) {
+  if (!review.argument) return null;
+  const box = el("details", { class: "argument", open: state.argued }, el("summary", {}, "argument"), el("div", { class: "reason", dir: "auto" }, review.argument));
+  box.addEventListener("toggle", () => { state.argued = box.open; });
+  return box;
+}
+
+function mended(review) {
+  if (!review.repairs) return null;
+  return el("details", { class: "mended" }, el("summary", {}, `${count(review.repairs.length, "repair")} of its answer`), el("ul", { dir: "auto" }, review.repairs.map((repair) => el("li", {}, repair))));
 }
 
 function dependencies(trace, s) {
-  const uses = trace.steps[s].uses || [];
-  const users = trace.steps.flatMap((other, i) => ((other.uses || []).includes(s) ? [i] : []));
-  if (!uses.length && !users.length) return null;
-  const link = (i) => el("button", { type: "button", class: "goto", onclick: () => focusStep(state.column, i) }, String(i + 1));
+  const link = (i) => el("button", { type: "button", class: "goto", "aria-label": `go to step ${i + 1}`, onclick: () => focusStep(state.column, i) }, String(i + 1));
+  const line = (text, found) => (found.length ? el("div", {}, text + " ", found.map(link)) : null);
+  const into = edgesOf(trace).filter((edge) => edge.to === s);
+  const out = edgesOf(trace).filter((edge) => edge.from === s);
+  const froms = (edges) => edges.map((edge) => edge.from).sort((a, b) => a - b);
+  const tos = (edges) => edges.map((edge) => edge.to);
+  const said = ({ way }) => way !== "known";
+  const known = ({ way }) => way === "known";
+  if (!into.length && !out.length) return null;
   return block("Dependencies",
-    uses.length ? el("div", {}, "uses step ", uses.map(link)) : null,
-    users.length ? el("div", {}, "used by step ", users.map(link)) : null);
+    line("uses step", froms(into.filter(said))), line("used by step", tos(out.filter(said))),
+    line("in the known solution it also uses step", froms(into.filter(known))),
+    line("in the known solution it is also used by step", tos(out.filter(known))));
 }
 
 function credits(trace, s) {

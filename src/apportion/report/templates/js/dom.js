@@ -30,8 +30,8 @@ function signed(value, places = 2) {
   return value > 0 ? "+" + text : text;
 }
 
-function count(n, noun) {
-  return n.toLocaleString("en") + " " + noun + (n === 1 ? "" : "s");
+function count(n, noun, nouns = noun + "s") {
+  return n.toLocaleString("en") + " " + (n === 1 ? noun : nouns);
 }
 
 // Offsets in records count code points, those of JavaScript strings UTF-16 units.

@@ -39,6 +39,8 @@ const KEYS = {
   k: () => step(-1),
   f: nextFilter,
   m: nextMethod,
+  u: () => followArc(true),
+  b: () => followArc(false),
   "/": () => { byId("search").focus(); byId("search").select(); },
 };
 

@@ -41,7 +41,7 @@ def test_the_shortcut_is_right_over_wrong_steps() -> None:
 
 def test_a_task_without_steps_leaks_the_answer_alone() -> None:
     task = load_task(
-        {"kind": "leaky", "inner": {"kind": "gym", "name": "chain_sum"}, "rate": 1, "shortcut": 1}
+        {"kind": "leaky", "inner": {"kind": "gym", "name": "gcd"}, "rate": 1, "shortcut": 1}
     )
     [problem] = task.problems("test", 1, 0)
     assert task.gold_completion(problem) == f"#### {problem.answers[0]}"

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apportion.review.llm_protocol import Unparseable, read_answer
@@ -268,6 +268,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PIECES, st.lists(st.integers(-2, 9), max_size=4)), max_size=8))
 def test_whatever_is_quoted_the_cut_is_a_partition_whose_edges_point_back(entries):
     try:

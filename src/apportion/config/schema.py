@@ -147,7 +147,12 @@ class EvalConfig(Section):
 
 
 class AlarmConfig(Section):
-    """When to stop a collapsing run; see ``apportion.train.alarm.CollapseAlarm``."""
+    """When to stop a collapsing run; see ``apportion.train.alarm.CollapseAlarm``.
+
+    ``gaming`` says what to do when completions begin to look like reasoning for its own sake: a
+    detector's rate is ``gaming_rise`` above its start, or length ``gaming_growth`` times it; see
+    ``apportion.train.gaming_alarm.GamingAlarm``.
+    """
 
     enabled: bool = True
     accuracy_drop: float = Field(default=0.15, ge=0, le=1)
@@ -158,6 +163,9 @@ class AlarmConfig(Section):
 
 class ImitationConfig(Section):
     """Chains that are imitated beside the policy gradient, from the same rollouts.
+    gaming: Literal["warn", "stop", "off"] = "warn"
+    gaming_rise: float = Field(default=0.1, ge=0, le=1)
+    gaming_growth: float = Field(default=2.0, ge=1)
 
     ``chains`` "right" imitates every rollout with the full outcome (online rejection sampling),
     "edited" also edits each by its reviews with ``operations`` (Approach 2 of Deliberative Credit

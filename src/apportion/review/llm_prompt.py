@@ -4,7 +4,7 @@ A prompt file has a head that names the form of the answer, the system message, 
 equals signs, and the user message:
 
     ---
-    answer: steps          # steps | wrong | free | deliberate
+    answer: steps          # steps | wrong | free | deliberate | whole
     ---
     You review ...
     =====
@@ -29,7 +29,7 @@ from typing import Literal, get_args
 from apportion.errors import UserError, nearest
 from apportion.trace import Problem, Step
 
-AnswerForm = Literal["steps", "wrong", "free", "deliberate"]
+AnswerForm = Literal["steps", "wrong", "free", "deliberate", "whole"]
 # In these the reviewer cuts the text itself, by quoting it.
 OWN_CUT: tuple[AnswerForm, ...] = ("free", "deliberate")
 

@@ -90,11 +90,27 @@ class FreeAnswer(_Answer):
     steps: list[_JudgedQuote]
 
 
+class WholeAnswer(_Answer):
+    analysis: _Text = ""
+    right: bool
+    confidence: Annotated[float, Field(ge=0, le=1), BeforeValidator(_share)] | None = None
+
+    @property
+    def verdict(self) -> StepVerdict:
+        return StepVerdict(
+            label="useful" if self.right else "harmful",
+            correct=self.right,
+            reason=self.analysis,
+            confidence=self.confidence,
+        )
+
+
 _FORMS: dict[AnswerForm, type[_Answer]] = {
     "steps": StepsAnswer,
     "wrong": WrongAnswer,
     "free": FreeAnswer,
     "deliberate": FreeAnswer,
+    "whole": WholeAnswer,
 }
 _LABEL_SCHEMA = {"type": "string", "enum": ["useful", "irrelevant", "harmful"]}
 _JUDGED_SCHEMA = {
@@ -142,6 +158,13 @@ SCHEMAS: dict[AnswerForm, dict[str, Any]] = {
             }
         )
     ),
+    "whole": _object(
+        {
+            "analysis": {"type": "string"},
+            "right": {"type": "boolean"},
+            "confidence": {"type": ["number", "null"]},
+        }
+    ),
 }
 
 
@@ -150,7 +173,7 @@ def read_answer(
 ) -> Reading:
     """The steps and verdicts that a reply gives, and what had to be mended in it. For ``free``
     and ``deliberate`` the reviewer's own cut, which covers the same span as ``steps``, with
-    abstaining verdicts where nothing was quoted.
+    abstaining verdicts where nothing was quoted; for ``whole`` one verdict, the same on each step.
 
     ``lenient`` (for a reply after which no other is asked for) keeps what is good of an answer
     that leaves out steps, judges one twice or invents some, as long as at least half is good; the
@@ -166,6 +189,8 @@ def read_answer(
         return Reading(tuple(steps), verdicts, repairs)
     if isinstance(answer, WrongAnswer):
         return Reading(tuple(steps), _wrong(answer, len(steps)))
+    if isinstance(answer, WholeAnswer):
+        return Reading(tuple(steps), (answer.verdict,) * len(steps))
     assert isinstance(answer, FreeAnswer)
     reading = read_quotes(answer.steps, text, steps[0].start, steps[-1].end, lenient=lenient)
     return reading if form == "free" else _with_argument(reading, before, answer.argument)

@@ -16,7 +16,9 @@ from apportion.review.gold import GoldReviewer
 from apportion.review.human import HumanReviewer, TerminalReviewer
 from apportion.review.labels import read_labels
 from apportion.review.llm import LlmOptions, LlmReviewer
+from apportion.review.naive import NaiveOptions, NaiveReviewer
 from apportion.review.noisy import NoisyReviewer
+from apportion.review.outcome_judge import OutcomeJudge
 from apportion.review.scripted import ScriptedReviewer
 from apportion.review.self_review import SelfOptions, SelfReviewer
 
@@ -25,6 +27,8 @@ REVIEWERS: dict[str, str] = {
     "gold": "compares with the known steps of the problem (task words); offline, exact",
     "llm": "asks a language model at an OpenAI-compatible endpoint",
     "noisy": "another reviewer with errors added at chosen rates",
+    "naive": "pays for looks and checks nothing: the instrument of gaming experiments",
+    "outcome_judge": "another reviewer's verdict on the whole answer, the same for every step",
     "human": "labels from a file, or asked for at the terminal",
     "scripted": "replays recorded reviews",
     "self": "the policy's own weights: resamples each step, or (mode: ask) is prompted to review",
@@ -55,6 +59,14 @@ class NoisyOptions(_Options):
     name: str = "noisy"
 
 
+class OutcomeJudgeOptions(_Options):
+    """``inner`` is the spec of the wrapped reviewer, asked without the outcome by default."""
+
+    inner: str | dict[str, Any]
+    show_outcome: bool = False
+    name: str = "outcome_judge"
+
+
 class HumanOptions(_Options):
     """``labels`` is a JSONL or CSV file; without it the terminal is asked."""
 
@@ -76,6 +88,8 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "gold": GoldOptions,
     "llm": LlmOptions,
     "noisy": NoisyOptions,
+    "naive": NaiveOptions,
+    "outcome_judge": OutcomeJudgeOptions,
     "human": HumanOptions,
     "scripted": ScriptedOptions,
     "self": SelfOptions,
@@ -122,6 +136,11 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
             yields=options.yields,
             name=options.name,
         )
+    if isinstance(options, NaiveOptions):
+        return NaiveReviewer(options)
+    if isinstance(options, OutcomeJudgeOptions):
+        inner = load_reviewer(options.inner, cache=cache)
+        return OutcomeJudge(inner, show_outcome=options.show_outcome, name=options.name)
     if isinstance(options, HumanOptions):
         if options.labels is None:
             return TerminalReviewer(options.name)

@@ -21,6 +21,8 @@ from apportion.segment.answer_line import find_reasoning_end
 from apportion.trace import Credit, Problem, Review, Rollout, Step
 
 
+from apportion.train.gaming import gaming_metrics
+from apportion.train.side_effects import side_effects
 @dataclass
 class Batch:
     """Completions with frozen outcomes whose reviews are on their way."""
@@ -242,3 +244,5 @@ def _metrics(
         if alpha is not None:
             metrics["review/alpha"] = alpha
     return metrics
+    metrics |= side_effects(batch.rollouts, local, credits)
+    metrics |= gaming_metrics(batch.rollouts, batch.cuts)

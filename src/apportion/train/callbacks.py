@@ -14,6 +14,7 @@ from apportion.tasks import Task
 from apportion.train.alarm import CollapseAlarm
 from apportion.train.batch import CreditedBatch
 from apportion.train.evaluate import evaluate
+from apportion.train.gaming_alarm import GamingAlarm
 from apportion.train.progress import RunProgress
 
 # TRL's log names and ours.
@@ -32,6 +33,7 @@ _FROM_TRL = {
 
 
 class Watcher(TrainerCallback):
+_OURS = ("credit/", "review/", "gaming/", "imitation/")
     """Evaluates, records and watches one training run; only the main process writes."""
 
     def __init__(
@@ -54,6 +56,10 @@ class Watcher(TrainerCallback):
         self._problems = task.problems(config.eval.split, config.eval.problems, config.eval.seed)
         self._started = time.monotonic()
         self._reviewer_down_said = False
+        self._gaming = GamingAlarm(config.alarm)
+        for line in directory.read("metrics")[0]:  # what a resumed run saw before
+            if line.split == "train":
+                self._gaming.check(line.update, line.metrics)
         self._per_update = config.train.prompts_per_update * config.train.group_size
 
     # -- called by the trainer -------------------------------------------------------------------
@@ -79,9 +85,14 @@ class Watcher(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         metrics = {ours: logs[theirs] for theirs, ours in _FROM_TRL.items() if theirs in logs}
-        metrics |= {
-            k: v for k, v in logs.items() if k.startswith(("credit/", "review/", "imitation/"))
-        }
+        metrics |= {k: v for k, v in logs.items() if k.startswith(_OURS)}
+        gaming = self._gaming.check(state.global_step, metrics)
+        if gaming:
+            metrics["alarm"] = "; ".join(gaming)
+            self._progress.say(metrics["alarm"])
+            if self._config.alarm.gaming == "stop":
+                self.alarm_text = metrics["alarm"]
+                control.should_training_stop = True
         self._append(state.global_step, "train", metrics)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

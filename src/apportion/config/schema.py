@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from apportion.config.claims import Claim, check_arms
+from apportion.config.metalearning import MetalearningConfig
 from apportion.config.section import Section
 
 Split = Literal["train", "validation", "test"]
@@ -210,7 +211,8 @@ class Arm(Section):
 
 class RunConfig(Section):
     """A run: every arm is trained once with every seed. Without arms there is one, named after
-    its credit method. ``seed: 3`` may be written for ``seeds: [3]``."""
+    its credit method. ``seed: 3`` may be written for ``seeds: [3]``. ``cross_examine`` is how many
+    rounds reviewers may have in which they see each other's reasons on what they dispute."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     question: str = ""
@@ -220,6 +222,8 @@ class RunConfig(Section):
     segment: str = "line"
     reviewers: tuple[dict[str, Any] | str, ...] = ("arithmetic",)
     consensus: ConsensusConfig = ConsensusConfig()
+    cross_examine: int = Field(default=0, ge=0, le=8)
+    metalearning: MetalearningConfig = MetalearningConfig()
     credit: dict[str, Any] = Field(default_factory=lambda: {"method": "outcome"})
     train: TrainConfig = TrainConfig()
     imitation: ImitationConfig = ImitationConfig()
@@ -249,6 +253,12 @@ class RunConfig(Section):
             if isinstance(data.get(section), str):
                 data[section] = {selector: data[section]}
         return data
+
+    @model_validator(mode="after")
+    def _metalearning_fits(self) -> Self:
+        votes = max(self.consensus.min_reviews, self.consensus.min_families)
+        self.metalearning.check(len(self.reviewers), self.train.epochs, self.consensus.rule, votes)
+        return self
 
     @field_validator("seeds")
     @classmethod

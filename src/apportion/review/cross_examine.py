@@ -20,7 +20,7 @@ from apportion.errors import UserError
 from apportion.review.base import Reviewer
 from apportion.review.check import total_usage
 from apportion.review.others import on_spans, overlaps
-from apportion.review.panel import Item, review_all
+from apportion.review.panel import Item, ReviewLoop, review_all, then_close
 from apportion.trace import Problem, Review, Step, StepVerdict
 
 # The parts of [0, end) on which these reviews are in dispute.
@@ -87,6 +87,15 @@ async def review_in_rounds(
         for chain in chains:
             chain.cancel()
         await asyncio.gather(*chains, return_exceptions=True)
+
+
+def review_in_rounds_now(
+    reviewers: Sequence[Reviewer], items: Sequence[Item], *, rounds: int, disputed: Disputed
+) -> list[list[Review]]:
+    """:func:`review_in_rounds` for callers without an event loop; closes the reviewers."""
+    with ReviewLoop() as loop:
+        work = review_in_rounds(reviewers, items, rounds=rounds, disputed=disputed)
+        return loop.submit(then_close(work, reviewers)).result()
 
 
 class _Examination:

@@ -96,10 +96,11 @@ def review_now(
             max_concurrency=max_concurrency,
             timeout=timeout,
         )
-        return loop.submit(_then_close(work, reviewers)).result()
+        return loop.submit(then_close(work, reviewers)).result()
 
 
-async def _then_close(work: Coroutine[Any, Any, T], reviewers: Sequence[Reviewer]) -> T:
+async def then_close(work: Coroutine[Any, Any, T], reviewers: Sequence[Reviewer]) -> T:
+    """The result of the work; whatever happens, the reviewers close their connections after it."""
     try:
         return await work
     finally:

@@ -109,6 +109,7 @@ def _trainer(
         reasoning_end=task.reasoning_end,
         on_credit=watcher.on_credit,
         credit_seed=seed,
+        cross_examine=config.cross_examine,
         imitate=load_imitator(
             config.imitation, policy, task, max_tokens=config.train.max_completion_tokens
         ),

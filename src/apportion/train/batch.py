@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from apportion.consensus import Case, krippendorff_alpha
+from apportion.consensus import Case, disputed_spans, krippendorff_alpha
 from apportion.credit import Group, Method, Sample, TokenCredit, to_record
 from apportion.credit.apply import to_samples
 from apportion.review import load_reviewer
 from apportion.review.base import Reviewer
-from apportion.review.panel import Item, ReviewLoop, review_all
+from apportion.review.cross_examine import review_in_rounds
+from apportion.review.panel import Item, ReviewLoop
 from apportion.segment import decode_with_spans, segment
 from apportion.segment.answer_line import find_reasoning_end
 from apportion.trace import Credit, Problem, Review, Rollout, Step
-
-
 from apportion.train.gaming import gaming_metrics
 from apportion.train.side_effects import side_effects
+
+
 @dataclass
 class Batch:
     """Completions with frozen outcomes whose reviews are on their way."""
@@ -72,6 +74,7 @@ class ReviewDesk:
         reasoning_end: Callable[[str], int] | None,
         timeout: float,
         seed: int,
+        cross_examine: int = 0,
     ) -> None:
         self._reviewers = [load_reviewer(r) if isinstance(r, str | dict) else r for r in reviewers]
         self._method = method
@@ -80,11 +83,25 @@ class ReviewDesk:
         self._reasoning_end = reasoning_end or find_reasoning_end
         self._timeout = timeout
         self._seed = seed
+        self._rounds = cross_examine
+        self._learned: dict[str, float] = {}
         self._loop = ReviewLoop() if self._reviewers else None
 
     @property
     def reviewers(self) -> Sequence[Reviewer]:
         return self._reviewers
+
+    def set_weights(self, weights: Mapping[str, float]) -> None:
+        """Multiply the votes of the batches to come by these; who has 0 is not asked. Reviewers
+        that are not named keep 1. Call it between batches, not while one is open."""
+        self._learned = dict(weights)
+
+    @property
+    def _votes(self) -> dict[str, Any]:
+        """The options of the vote as they are now."""
+        given = dict(self._voting.get("weights") or {})
+        learned = {name: weight * given.get(name, 1.0) for name, weight in self._learned.items()}
+        return self._voting | {"weights": given | learned}
 
     def open(
         self,
@@ -124,13 +141,21 @@ class ReviewDesk:
     def _submit(
         self, rollouts: list[Rollout], cuts: list[tuple[Step, ...]]
     ) -> Future[list[list[Review]]] | None:
-        if self._loop is None:
+        asked = [r for r in self._reviewers if self._learned.get(r.name, 1.0) > 0]
+        if self._loop is None or not asked:
             return None
         items = [
             Item(r.problem, r.text, steps, r.outcome, r.id)
             for r, steps in zip(rollouts, cuts, strict=True)
         ]
-        return self._loop.submit(review_all(self._reviewers, items, timeout=self._timeout))
+        work = review_in_rounds(
+            asked,
+            items,
+            rounds=self._rounds,
+            disputed=partial(disputed_spans, **self._votes),
+            timeout=self._timeout,
+        )
+        return self._loop.submit(work)
 
     def samples(
         self,
@@ -156,7 +181,7 @@ class ReviewDesk:
             batch.rollouts,
             batch.reviews,
             masks=[mask_BT[b, : len(r.token_ids)] for b, r in enumerate(batch.rollouts)],
-            voting=self._voting,
+            voting=self._votes,
             beside=beside,
         )
         return list(zip(found, base_B, strict=True))
@@ -224,6 +249,8 @@ def _metrics(
         "credit/added": kept / total,
         "credit/steps": float(np.mean([len(cut) for cut in batch.cuts])),
     }
+    metrics |= side_effects(batch.rollouts, local, credits)
+    metrics |= gaming_metrics(batch.rollouts, batch.cuts)
     reviews = [review for of_one in batch.reviews for review in of_one]
     if reviews:
         usage = [review.usage for review in reviews]
@@ -244,5 +271,3 @@ def _metrics(
         if alpha is not None:
             metrics["review/alpha"] = alpha
     return metrics
-    metrics |= side_effects(batch.rollouts, local, credits)
-    metrics |= gaming_metrics(batch.rollouts, batch.cuts)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from apportion.config import RunConfig
+from apportion.consensus import disputed_spans
 from apportion.credit import METHODS, load_method
 from apportion.credit.apply import credit_rollouts
 from apportion.policies.language_model import LanguageModelPolicy
@@ -10,7 +13,8 @@ from apportion.records import RunDirectory
 from apportion.review import load_reviewer
 from apportion.review.binding import bind_policy
 from apportion.review.cache import ReviewCache
-from apportion.review.panel import Item, review_now
+from apportion.review.cross_examine import review_in_rounds_now
+from apportion.review.panel import Item
 from apportion.segment import segment
 from apportion.tasks import Task
 from apportion.train.evaluate import score_rollouts
@@ -42,7 +46,9 @@ def write_showcase(
     items = [Item(r.problem, r.text, cuts[r.id], r.outcome, r.id) for r in rollouts]
     reviewers = [load_reviewer(spec, cache=cache) for spec in config.reviewers]
     bind_policy(reviewers, policy)
-    reviews = [r for of_one in review_now(reviewers, items) for r in of_one]
+    disputed = partial(disputed_spans, **config.consensus.model_dump())
+    said = review_in_rounds_now(reviewers, items, rounds=config.cross_examine, disputed=disputed)
+    reviews = [r for of_one in said for r in of_one]
     directory.append("rollouts", *rollouts)
     directory.append("reviews", *reviews)
     own = config.credit.get("method", "outcome")

@@ -8,7 +8,7 @@ A third, ``_compute_loss``, adds the imitation term and refuses a loss that is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class CreditGRPOTrainer(GRPOTrainer):
     starts with ``####``, or after ``</think>``).
     ``on_credit``: called after each generation with a ``CreditedBatch`` of this process.
     ``review_timeout``: seconds that one review may take.
+    ``cross_examine``: rounds in which reviewers see each other's reasons on disputed steps.
     ``imitate``: called with each ``CreditedBatch``; gives a chain to imitate for each rollout, or
     None (see ``train.imitation``). The loss is then ``policy_weight`` times that of GRPO plus
     ``imitation_weight`` times the mean negative log-likelihood of the chains' tokens.
@@ -74,6 +75,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         on_credit: Callable[[CreditedBatch], None] | None = None,
         review_timeout: float = 120.0,
         credit_seed: int = 0,
+        cross_examine: int = 0,
         imitate: Imitator | None = None,
         imitation_weight: float = 1.0,
         policy_weight: float = 1.0,
@@ -91,6 +93,7 @@ class CreditGRPOTrainer(GRPOTrainer):
             reasoning_end=reasoning_end,
             timeout=review_timeout,
             seed=credit_seed,
+            cross_examine=cross_examine,
         )
         if needing_policy(self._desk.reviewers):
             bind_policy(self._desk.reviewers, policy or self._as_policy())
@@ -228,6 +231,10 @@ class CreditGRPOTrainer(GRPOTrainer):
         logged.extend(means)
         if self.args.log_completions:
             self._logs["extra"]["credit"].extend(gather_object(credited.as_json()))
+
+    def set_reviewer_weights(self, weights: Mapping[str, float]) -> None:
+        """Weights of the reviewers from the next generation on; one with 0 is not asked."""
+        self._desk.set_weights(weights)
 
     def close(self) -> None:
         """Stop the reviewers' loop. Safe to call twice."""

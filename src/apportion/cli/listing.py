@@ -65,17 +65,23 @@ def _rules() -> dict[str, str]:
 
 
 def prompt_files() -> dict[str, Path]:
-    """Prompts of the ``llm`` reviewer by name."""
+    """Prompts of the reviewers ``llm`` and ``dialogue`` by name."""
     import apportion.review
 
     folder = Path(apportion.review.__file__).parent / "prompts"
-    return {file.stem: file for file in sorted(folder.glob("*.md"))}
+    return {file.stem: file for file in sorted(folder.rglob("*.md"))}
 
 
 def _prompts() -> dict[str, str]:
     return {
-        name: _first_line(file.read_text(encoding="utf-8")) for name, file in prompt_files().items()
+        name: _first_sentence(file.read_text(encoding="utf-8"))
+        for name, file in prompt_files().items()
     }
+
+
+def _first_sentence(prompt: str) -> str:
+    """Of the text behind the head that some prompts begin with."""
+    return prompt.split("---\n")[-1].strip().split(". ", 1)[0].split("\n", 1)[0]
 
 
 _KINDS: dict[str, Callable[[], dict[str, str]]] = {

@@ -10,15 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apportion.errors import UserError, nearest
 from apportion.review.arithmetic import ArithmeticReviewer
+from apportion.review.assistants import load_assistant
 from apportion.review.base import Reviewer, of_family
 from apportion.review.cache import ReviewCache
+from apportion.review.dialogue import DialogueOptions, DialogueReviewer
+from apportion.review.dialogue_prompt import load_framing
 from apportion.review.gold import GoldReviewer
 from apportion.review.human import HumanReviewer, TerminalReviewer
 from apportion.review.labels import read_labels
+from apportion.review.learned import StepModel, StepModelOptions, StepModelReviewer
 from apportion.review.llm import LlmOptions, LlmReviewer
 from apportion.review.naive import NaiveOptions, NaiveReviewer
 from apportion.review.noisy import NoisyReviewer
 from apportion.review.outcome_judge import OutcomeJudge
+from apportion.review.questioning import QuestioningReviewer
 from apportion.review.scripted import ScriptedReviewer
 from apportion.review.self_review import SelfOptions, SelfReviewer
 
@@ -29,8 +34,10 @@ REVIEWERS: dict[str, str] = {
     "noisy": "another reviewer with errors added at chosen rates",
     "naive": "pays for looks and checks nothing: the instrument of gaming experiments",
     "outcome_judge": "another reviewer's verdict on the whole answer, the same for every step",
+    "step_model": "a small network distilled from recorded reviews; offline, microseconds a step",
     "human": "labels from a file, or asked for at the terminal",
     "scripted": "replays recorded reviews",
+    "dialogue": "questions the assistant first: a language model, or an offline reviewer in doubt",
     "self": "the policy's own weights: resamples each step, or (mode: ask) is prompted to review",
 }
 
@@ -90,8 +97,10 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "noisy": NoisyOptions,
     "naive": NaiveOptions,
     "outcome_judge": OutcomeJudgeOptions,
+    "step_model": StepModelOptions,
     "human": HumanOptions,
     "scripted": ScriptedOptions,
+    "dialogue": DialogueOptions,
     "self": SelfOptions,
 }
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -136,8 +145,13 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
             yields=options.yields,
             name=options.name,
         )
+    if isinstance(options, DialogueOptions):
+        return _dialogue(options, cache)
     if isinstance(options, NaiveOptions):
         return NaiveReviewer(options)
+    if isinstance(options, StepModelOptions):
+        model = StepModel.load(options.path)
+        return StepModelReviewer(model, threshold=options.threshold, name=options.name)
     if isinstance(options, OutcomeJudgeOptions):
         inner = load_reviewer(options.inner, cache=cache)
         return OutcomeJudge(inner, show_outcome=options.show_outcome, name=options.name)
@@ -155,6 +169,29 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
         return GoldReviewer(options.name)
     assert isinstance(options, ArithmeticOptions), kind
     return ArithmeticReviewer(options.name)
+
+
+def _dialogue(options: DialogueOptions, cache: ReviewCache | None) -> Reviewer:
+    inner = {"kind": options.inner} if isinstance(options.inner, str) else dict(options.inner)
+    if inner.get("kind") == "llm":
+        framing = load_framing(options.framing)
+        assistant = load_assistant(options.assistant, framing.assistant, cache)
+        asking = _parse("llm", {k: v for k, v in inner.items() if k != "kind"})
+        assert isinstance(asking, LlmOptions)
+        return DialogueReviewer(options, asking, assistant, cache)
+    for option in ("prompt", "framing"):
+        if option in options.model_fields_set:
+            raise UserError(
+                f"reviewer {options.name}: '{option}' is for a language model, and inner is "
+                f"'{inner.get('kind')}': leave it out, or set inner: {{kind: llm, ...}}"
+            )
+    return QuestioningReviewer(
+        load_reviewer(inner, cache=cache),
+        load_assistant(options.assistant, cache=cache),
+        max_turns=options.max_turns,
+        max_tokens=options.max_dialogue_tokens,
+        name=options.name,
+    )
 
 
 def _parse(kind: str, options: dict[str, Any]) -> BaseModel:

@@ -190,3 +190,72 @@ def test_reach_ratio_needs_common_seeds_and_a_rising_baseline():
     assert stats.reach_ratio({1: _line(1)}, {0: _line(1)}) is None
     flat = {0: [(0, 0.5), (100, 0.5)]}
     assert stats.reach_ratio(flat, flat) is None
+
+
+def test_t_quantiles_are_those_of_the_tables():
+    table = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 9: 2.2622, 30: 2.0423, 120: 1.9799}
+    for df, value in table.items():
+        assert stats.t_quantile(df) == pytest.approx(value, abs=5e-5)
+    assert stats.t_quantile(4, 0.95) == pytest.approx(2.1318, abs=5e-5)
+    with pytest.raises(ValueError, match="df >= 1"):
+        stats.t_quantile(0)
+
+
+def test_t_quantiles_equal_scipy():
+    scipy_stats = pytest.importorskip("scipy.stats")
+    for df in (1, 2, 3, 4, 7, 12, 29, 500):
+        for p in (0.5, 0.9, 0.975, 0.9995):
+            assert stats.t_quantile(df, p) == pytest.approx(scipy_stats.t.ppf(p, df), abs=1e-9)
+
+
+def test_t_interval_by_hand():
+    # 1, 2, 3: mean 2, standard deviation 1, half width 4.302653 / sqrt(3)
+    found = stats.t_interval([1, 2, 3])
+    assert (found.value, found.n) == (2.0, 3)
+    assert found.high - 2 == pytest.approx(2.484138, abs=1e-6)
+    assert 2 - found.low == pytest.approx(2.484138, abs=1e-6)
+    assert stats.t_interval([]) is None
+    assert stats.t_interval([4.0]) == stats.Estimate(4.0, 1)
+    same = stats.t_interval([0.1] * 7)
+    assert same.low == same.high == same.value
+
+
+def test_t_interval_holds_its_level_where_the_bootstrap_does_not():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(1000, 5))
+    inside = [e.low <= 0 <= e.high for s in samples if (e := stats.t_interval(s))]
+    boot = [
+        e.low <= 0 <= e.high
+        for s in samples
+        if (e := stats.stratified_bootstrap(s, stats.mean, resamples=300))
+    ]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+    assert np.mean(boot) < 0.90
+
+
+def _line(slope: float, level: float = 0.0) -> list[tuple[float, float]]:
+    return [(float(x), level + slope * x) for x in range(0, 11)]
+
+
+def test_reach_ratio_with_a_t_interval_by_hand():
+    base = {seed: _line(1.0) for seed in range(3)}
+    # Two seeds of slope 2 and one of slope 4: mean slope 8/3, so 10 is reached at 3.75, and
+    # leaving one out it is 2 (once) or 3 (twice): ratios 3/8, 1/2, 1/3, 1/3.
+    arm = {0: _line(2.0), 1: _line(2.0), 2: _line(4.0)}
+    found = stats.reach_ratio_t(arm, base)
+    logs = [math.log(1 / 3), math.log(1 / 3), math.log(1 / 2)]
+    pseudo = [3 * math.log(3 / 8) - 2 * log for log in logs]
+    half = 4.302653 * np.std(pseudo, ddof=1) / math.sqrt(3)
+    assert found.value == pytest.approx(3 / 8)
+    assert found.low == pytest.approx(3 / 8 * math.exp(-half), rel=1e-6)
+    assert found.high == pytest.approx(3 / 8 * math.exp(half), rel=1e-6)
+
+
+def test_reach_ratio_with_a_t_interval_at_the_edges():
+    base = {seed: _line(1.0) for seed in range(3)}
+    slow = stats.reach_ratio_t({seed: _line(0.5) for seed in range(3)}, base)
+    assert (slow.value, slow.high) == (math.inf, math.inf) and slow.low == pytest.approx(1.0)
+    assert stats.reach_ratio_t({}, base) is None
+    assert stats.reach_ratio_t({0: _line(2.0)}, base) == stats.Estimate(0.5, 1)
+    level = {seed: _line(0.0, 0.3) for seed in range(3)}
+    assert stats.reach_ratio_t(base, level) is None

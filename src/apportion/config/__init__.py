@@ -1,5 +1,6 @@
 """The configuration of a run: one YAML file, dotted overrides, no unknown keys."""
 
+from apportion.config.claims import Claim, Sweep
 from apportion.config.load import diff_from_default, expand_arms, load_yaml, resolve
 from apportion.config.overrides import apply_overrides, parse_overrides, parse_seeds
 from apportion.config.parts import check_parts
@@ -19,11 +20,13 @@ from apportion.config.schema import (
 __all__ = [
     "AlarmConfig",
     "Arm",
+    "Claim",
     "ConsensusConfig",
     "EvalConfig",
     "ImitationConfig",
     "PolicyConfig",
     "RunConfig",
+    "Sweep",
     "TrainConfig",
     "WarmStartConfig",
     "apply_overrides",

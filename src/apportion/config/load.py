@@ -55,13 +55,13 @@ def expand_arms(config: RunConfig) -> list[tuple[str, int, RunConfig]]:
     Raises UserError for an arm that sets something wrong.
     """
     expanded: list[tuple[str, int, RunConfig]] = []
-    base = config.model_dump(mode="json", exclude={"arms"})
+    base = config.model_dump(mode="json", exclude={"arms", "claims"})
     changes: Iterable[tuple[str, Mapping[str, Any]]] = [
         (arm.name, arm.set) for arm in config.arms or ()
-    ] or [(str(config.credit.get("method", "outcome")), {})]
+    ] or [(config.arm_names[0], {})]
     for name, change in changes:
         for key in change:
-            if key.split(".")[0] in ("arms", "seed", "seeds", "name"):
+            if key.split(".")[0] in ("arms", "claims", "seed", "seeds", "name"):
                 raise UserError(f"arm {name}: an arm cannot set {key}")
         data = apply_overrides(base, change)
         for seed in config.seeds:
@@ -90,7 +90,7 @@ def _refuse_lost(wanted: Mapping[str, Any], config: RunConfig, arms: Sequence[Ru
     asked = config.model_dump(mode="json")
     given = [arm.model_dump(mode="json") for arm in arms]
     for key in wanted:
-        if key.split(".")[0] in ("arms", "seed", "seeds"):
+        if key.split(".")[0] in ("arms", "claims", "seed", "seeds"):
             continue
         if all(value_at(arm, key) != value_at(asked, key) for arm in given):
             raise UserError(
@@ -104,7 +104,9 @@ def _validate(data: Mapping[str, Any], source: str, overrides: Mapping[str, Any]
         return RunConfig.model_validate(data)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        first = problems[0]
+        # A misspelt key is also a missing one; its own name says more.
+        unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+        first = (unknown or problems)[0]
         where = ".".join(str(part) for part in first["loc"] if not _is_branch(str(part)))
         given = [key for key in overrides if where == key or where.startswith(f"{key}.")]
         origin = f"override {given[0]}" if given else source
@@ -153,6 +155,6 @@ def _all_keys(model: type[BaseModel], prefix: str) -> list[str]:
     for name, field in model.model_fields.items():
         inner = _model_of(field.annotation)
         keys.append(f"{prefix}{name}")
-        if inner is not None and name != "arms":
+        if inner is not None and name not in ("arms", "claims"):
             keys += _all_keys(inner, f"{prefix}{name}.")
     return keys

@@ -53,7 +53,7 @@ _IDENTITY: dict[str, tuple[str, ...]] = {
     "edits": ("rollout_id", "asked"),
     "metrics": ("update", "split"),
 }
-_FILES = ("manifest.json", "config.yaml", "card.md", "report.html")
+_FILES = ("manifest.json", "config.yaml", "card.md", "report.html", "verdicts.json")
 _CHECKPOINTS = "checkpoints"
 _LOCK = ".lock"
 

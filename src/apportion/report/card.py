@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 from apportion.records import write_text_atomic
-from apportion.report import wording
+from apportion.report import verdict_words, wording
 from apportion.report.arms import Figure, Row, Table, table_of
+from apportion.report.claims import Verdict, verdicts_of
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.page import facts
 from apportion.report.traces import Collected, collect
@@ -39,11 +40,15 @@ def card_text(run: Run, collected: Collected, changed: Mapping[str, Any] | None 
     """The card as Markdown."""
     table = table_of(run, collected)
     name = str(run.config.get("name") or run.name)
-    front = yaml.safe_dump(_front_matter(run, table, name), sort_keys=False, allow_unicode=True)
+    verdicts = verdicts_of(run)
+    matter = _front_matter(run, table, name) | _claims_matter(verdicts)
+    front = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True)
     sections = [f"---\n{front}---", f"# {name}"]
     if run.config.get("question"):
         sections.append(str(run.config["question"]))
     sections += ["## Result", *_result(run, table)]
+    if verdicts:
+        sections += ["## Claims", _claims(verdicts)]
     sections += ["## How it was made", _made(run, changed)]
     sections += ["## Cost", _cost(table, collected)]
     sections += ["## Known limits", _bullets(limits(run, table))]
@@ -79,6 +84,35 @@ def _front_matter(run: Run, table: Table, name: str) -> dict[str, Any]:
         "results": results,
     }
     return {key: value for key, value in front.items() if value is not None}
+
+
+def _claims_matter(verdicts: list[Verdict]) -> dict[str, Any]:
+    found = [
+        {
+            "name": verdict.claim.name,
+            "verdict": verdict.verdict,
+            "value": None if verdict.effect is None else _finite(verdict.effect),
+            "seeds": verdict.seeds,
+        }
+        for verdict in verdicts
+    ]
+    return {"claims": found} if found else {}
+
+
+def _claims(verdicts: list[Verdict]) -> str:
+    headings = ["Claim", "Verdict", "Measured", "Expected", "Rests on"]
+    lines = [_line(headings), _line(["---"] * len(headings))]
+    for verdict in verdicts:
+        what = ", ".join(filter(None, (verdict.compared, verdict.unit)))
+        cells = [
+            f"{_plain(verdict.claim.text)}<br>{_plain(verdict.claim.source)}".removesuffix("<br>"),
+            f"**{verdict_words.signed_word(verdict)}**<br>{_plain(verdict.reason)}",
+            f"{_plain(verdict_words.figure(verdict))}<br>{_plain(what)}",
+            _plain(verdict_words.expectation(verdict)),
+            verdict_words.rests_on(verdict) or "–",
+        ]
+        lines.append(_line(cells))
+    return "\n".join(lines)
 
 
 def _finite(value: float | None) -> float | str | None:
@@ -123,6 +157,7 @@ def _made(run: Run, changed: Mapping[str, Any] | None) -> str:
     for name, value, is_code in facts(run):
         lines.append(f"- {name}: " + (f"`{value}`" if is_code else _plain(value)))
     settings = _changed(run) if changed is None else dict(changed)
+    settings.pop("claims", None)  # they have a table of their own
     if settings:
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
         lines.append(f"- Settings that are not the default:\n\n```yaml\n{text}```")
@@ -133,7 +168,8 @@ def _changed(run: Run) -> dict[str, Any]:
     """Where ``config.yaml`` differs from the default; the whole of it if it is not one of ours."""
     from pydantic import ValidationError
 
-    from apportion.config import RunConfig, diff_from_default
+    from apportion.config.load import diff_from_default
+    from apportion.config.schema import RunConfig
 
     if not run.config:
         return {}

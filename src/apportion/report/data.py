@@ -134,6 +134,11 @@ class Run:
         rest = sorted(names - set(given), key=lambda name: (name != BASELINE, name))
         return given + rest
 
+    @property
+    def configured_arms(self) -> list[str]:
+        """Those that the configuration names, trained or not."""
+        return _configured_arms(self.config)
+
     def parts_of(self, arm: str) -> list[Part]:
         return [part for part in self.parts if part.arm == arm]
 

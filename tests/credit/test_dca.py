@@ -52,11 +52,26 @@ def test_signed_pays_less_than_nothing_for_a_mistake_caught_later():
 
 
 def test_signed_penalty_shrinks_to_what_the_cap_lets_the_others_take():
-    # One other token with cap 2 can take at most 2 of the 2: nothing is left to owe.
-    sample = completion(1.0, (1, "harmful"), (1, "useful"))
+    # The cap of 2 rises by the penalty to 7: one token takes 7 of 3, so the two owe 2 each, not 5.
+    sample = completion(1.0, (2, "harmful"), (1, "useful"))
     np.testing.assert_allclose(
-        multipliers(sample, 1.0, cap=2, signed=True, penalty=5.0), [0.0, 2.0], atol=1e-12
+        multipliers(sample, 1.0, cap=2, signed=True, penalty=5.0), [-2, -2, 7], atol=1e-12
     )
+
+
+def test_signed_penalty_fits_where_half_of_the_tokens_are_harmful():
+    sample = completion(1.0, (2, "harmful"), (2, "useful"))
+    got = multipliers(sample, 1.0, signed=True, penalty=0.5)
+    np.testing.assert_allclose(got, [-0.5, -0.5, 2.5, 2.5])
+
+
+def test_a_right_chain_without_a_useful_step_may_earn_nothing():
+    sample = completion(1.0, (2, "harmful"), (1, "irrelevant"), answer=1)
+    assert multipliers(sample, 1.0).tolist() == [1, 1, 1, 1]
+    assert multipliers(sample, 1.0, unearned="withhold").tolist() == [0, 0, 0, 0]
+    assert multipliers(sample, -1.0, unearned="withhold").sum() == pytest.approx(4)
+    helped = completion(1.0, (2, "harmful"), (1, "useful"))
+    assert multipliers(helped, 1.0, unearned="withhold").sum() == pytest.approx(3)
 
 
 def test_blame_on_focus_spares_the_innocent_tokens():
@@ -104,7 +119,7 @@ def test_conservation_bounds_and_sign(steps, answer, base, cap, floor, signed, d
     if on.any():
         assert credit.values_T[on].mean() == pytest.approx(1.0, abs=1e-9)
         assert credit.advantages_T.sum() == pytest.approx(base * on.sum(), abs=1e-9)
-    assert np.all(credit.values_T <= cap + 1e-9)
+    assert np.all(credit.values_T <= cap + (method.penalty if signed else 0) + 1e-9)
     if not (signed and base > 0):
         assert np.all(credit.advantages_T * base >= -1e-9)
         assert np.all(credit.values_T[on] >= min(floor, 1) - 1e-9)
@@ -122,6 +137,7 @@ def test_defaults_are_the_vetted_ones():
         "signed": False,
         "penalty": 0.5,
         "blame_on": "step",
+        "unearned": "spread",
     }
 
 

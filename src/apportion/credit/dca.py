@@ -28,8 +28,11 @@ class Dca(Method):
     Degenerate cases: no agreement, equal weights, or no weight at all give c = 1.
 
     ``signed``: on right chains harmful tokens get c_t = -``penalty`` and the others share what
-    that frees, so that a mistake made only to be caught is not worth making. ``blame_on`` "focus"
-    moves blame from the whole wrong step to the tokens that the reviewer pointed at.
+    that frees, so that a mistake made only to be caught is not worth making; the cap rises by the
+    penalty. ``blame_on`` "focus" moves blame from the whole wrong step to the tokens that the
+    reviewer pointed at. ``unearned`` says what becomes of a right chain none of whose agreed steps
+    is useful, so that something else than the reasoning gave the answer: "spread" keeps c = 1,
+    "withhold" gives the whole chain c = 0, the one case in which the sum is not conserved.
     """
 
     cap: float = Field(default=2.0, ge=1.0)
@@ -39,6 +42,7 @@ class Dca(Method):
     signed: bool = False
     penalty: float = Field(default=0.5, ge=0.0)
     blame_on: Literal["step", "focus"] = "step"
+    unearned: Literal["spread", "withhold"] = "spread"
 
     def assign(self, group: Group) -> list[TokenCredit]:
         credits = []
@@ -60,9 +64,10 @@ class Dca(Method):
             inside_T = sample.tokens_of(step.start, step.end)
             agreed_T |= inside_T
             self._weigh(sample, step, inside_T, base, weight_T, debit_T)
-        values_T[agreed_T] = share(
-            weight_T[agreed_T], debit_T[agreed_T], floor=self.floor, cap=self.cap
-        )
+        if base > 0 and self.unearned == "withhold" and weight_T.sum() == 0:
+            return np.zeros_like(values_T)
+        cap = self.cap + (self.penalty if debit_T.any() else 0.0)
+        values_T[agreed_T] = share(weight_T[agreed_T], debit_T[agreed_T], floor=self.floor, cap=cap)
         return values_T
 
     def _weigh(

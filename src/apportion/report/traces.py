@@ -23,6 +23,7 @@ from apportion.trace import Consensus, Credit, Review, Rollout, Step, StepConsen
 LONGEST_TEXT = 40_000
 LONGEST_REASON = 4_000
 MOST_REPAIRS = 40
+LONGEST_DIALOGUE = 200  # lines
 
 
 @dataclass
@@ -303,14 +304,28 @@ def _review(review: Review, spans: Sequence[Step]) -> dict[str, Any]:
 
 
 def _deliberation(review: Review) -> dict[str, Any]:
-    """What the reviewer argued, and what was mended in its answer, where the record has it."""
+    """What the reviewer argued, what was mended in its answer, and what it and the assistant said
+    to each other, where the record has it."""
     argument, repairs = review.meta.get("argument"), review.meta.get("repairs")
     shown: dict[str, Any] = {}
     if isinstance(argument, str) and argument.strip():
         shown["argument"] = _brief(argument)
     if isinstance(repairs, list) and repairs:
         shown["repairs"] = [_brief(str(repair)) for repair in repairs[:MOST_REPAIRS]]
+    transcript = _transcript(review.meta.get("transcript"))
+    if transcript:
+        shown["transcript"] = transcript
     return shown
+
+
+def _transcript(said: Any) -> list[list[str]]:
+    """(role, text) of each line of a dialogue; what has not this form is left out."""
+    lines = said[:LONGEST_DIALOGUE] if isinstance(said, list) else []
+    return [
+        [str(line.get("role", "")), _brief(str(line.get("text", "")))]
+        for line in lines
+        if isinstance(line, Mapping)
+    ]
 
 
 def _brief(text: str) -> str:

@@ -51,7 +51,7 @@ function verdict(review, s, shown) {
   const said = review.at[s] >= 0 ? review.verdicts[review.at[s]] : null;
   const who = el("span", { class: "who" }, review.reviewer);
   if (review.error !== null) {
-    return el("div", { class: "review failed" }, who, " ", el("span", { class: "says" }, "failed"), el("span", { class: "reason", dir: "auto" }, review.error));
+    return el("div", { class: "review failed" }, who, " ", el("span", { class: "says" }, "failed"), el("span", { class: "reason", dir: "auto" }, review.error), dialogue(review));
   }
   if (!said) return el("div", { class: "review" }, who, " ", el("span", { class: "says" }, shown.status === "answer" ? "does not judge the answer" : "does not cover it"));
   const parts = [said.label || (said.correct === undefined ? "abstains" : null)];
@@ -61,7 +61,7 @@ function verdict(review, s, shown) {
   return el("div", { class: "review" }, who, " ", el("span", { class: "says" }, parts.filter(Boolean).join(", ")),
     said.reason ? el("span", { class: "reason", dir: "auto" }, said.reason) : null,
     said.instead ? el("span", { class: "instead", dir: "auto" }, el("span", { class: "says" }, "instead: "), said.instead) : null,
-    argument(review), mended(review));
+    argument(review), dialogue(review), mended(review));
 }
 
 // What the reviewer argued of the whole chain before it judged; open or shut for all steps alike.
@@ -69,6 +69,16 @@ function argument(review) {
   if (!review.argument) return null;
   const box = el("details", { class: "argument", open: state.argued }, el("summary", {}, "argument"), el("div", { class: "reason", dir: "auto" }, review.argument));
   box.addEventListener("toggle", () => { state.argued = box.open; });
+  return box;
+}
+
+// What the reviewer and the assistant said to each other; a note is of neither.
+function dialogue(review) {
+  if (!review.transcript) return null;
+  const questions = review.transcript.filter(([role]) => role === "reviewer").length;
+  const lines = review.transcript.map(([role, text]) => el("p", { class: role === "note" ? "note" : "line", dir: "auto" }, role === "note" ? null : el("span", { class: "who" }, role + ": "), text));
+  const box = el("details", { class: "dialogue", open: state.talked }, el("summary", { title: "The reviewer counts steps from 0." }, "dialogue, " + count(questions, "question")), lines);
+  box.addEventListener("toggle", () => { state.talked = box.open; });
   return box;
 }
 

@@ -175,11 +175,11 @@ def test_names_and_misuse():
 
 
 gains = st.lists(st.floats(-0.2, 0.2), min_size=12, max_size=12)
+methods = st.sampled_from(["elimination", "thompson"])
 
 
 @settings(max_examples=60, deadline=None)
-@given(gains, st.integers(0, 99), st.permutations("abc"), st.sampled_from(["elimination", "thompson"]),
-       st.booleans(), st.integers(0, 2))  # fmt: skip
+@given(gains, st.integers(0, 99), st.permutations("abc"), methods, st.booleans(), st.integers(0, 2))
 def test_weights_are_conserved_and_the_order_of_names_does_not_matter(
     gains, seed, names, method, control, keep
 ):

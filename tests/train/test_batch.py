@@ -17,8 +17,9 @@ def decode(ids):
     return "".join(chr(i) for i in ids if i != END)
 
 
-def credited(texts, outcomes, method="dca", reviewers=("arithmetic",), group_size=2):
-    desk = ReviewDesk(
+def credited(texts, outcomes, method="dca", reviewers=("arithmetic",), group_size=2, desk=None):
+    given = desk
+    desk = desk or ReviewDesk(
         reviewers,
         method=load_method(method),
         voting={},
@@ -41,8 +42,9 @@ def credited(texts, outcomes, method="dca", reviewers=("arithmetic",), group_siz
     mask_BT = np.array([[t < len(ids) for t in range(width)] for ids in token_ids])
     local = desk.samples(batch, mask_BT, [0.5, -0.5] * (len(texts) // 2))
     result = desk.credit(batch, local, local, group_size, 0.0)
-    desk.close()
-    desk.close()
+    if given is None:
+        desk.close()
+        desk.close()
     return result
 
 

@@ -19,6 +19,7 @@ from apportion.tasks import Task, load_task
 from apportion.train.callbacks import Watcher
 from apportion.train.evaluate import evaluate
 from apportion.train.progress import RunProgress
+from apportion.train.reviewer_value import ReviewerValue
 from apportion.train.rows import row_of_problem
 from apportion.train.showcase import write_showcase
 
@@ -119,6 +120,14 @@ def _trainer(
         callbacks=[watcher],
     )
     trainer.remove_callback(PrinterCallback)
+    if config.metalearning.every and trainer.credit_method.reads_reviews:
+        names = [load_reviewer(spec).name for spec in config.reviewers]
+        weigh = trainer.set_reviewer_weights
+        trainer.add_callback(
+            ReviewerValue(
+                config, seed, task, policy, directory, progress, names=names, set_weights=weigh
+            )
+        )
     return trainer, watcher
 
 

@@ -10,15 +10,13 @@ from pathlib import Path
 
 from apportion.config import RunConfig, expand_arms
 from apportion.errors import UserError
-from apportion.policies import load_policy
 from apportion.records import RunDirectory, is_run
 from apportion.report import write_card, write_report, write_verdicts
-from apportion.review import load_reviewer
-from apportion.review.binding import bind_policy, needing_policy
 from apportion.review.cache import ReviewCache
 from apportion.tasks import load_task
 from apportion.train.jobs import Job, raise_failures, run_jobs
 from apportion.train.progress import JobsProgress, RunProgress
+from apportion.train.trust import trusted_arms
 
 # Settings that change what is printed or how fast, never what is learned.
 _MAY_CHANGE = ("train.threads", "train.checkpoint_every")
@@ -48,8 +46,7 @@ def run_recipe(
         if processes > 1:
             raise UserError("objective warm_start is a single job: leave out --jobs")
         return _run_warm_start(config, out, resume, clean, plain, command)
-    arms = expand_arms(config)
-    _require_trust(arms)
+    arms = trusted_arms(expand_arms(config), out)
     jobs = [
         Job(name, seed, arm, out / f"{name}-s{seed}")
         for wanted in config.seeds
@@ -133,31 +130,6 @@ def _write_config(directory: RunDirectory, config: RunConfig) -> None:
     defaults = RunConfig(name=config.name).model_dump(mode="json")
     settings = config.model_dump(mode="json")
     directory.write_config(settings, may_change=_MAY_CHANGE, defaults=defaults)
-
-
-def _require_trust(arms: Sequence[tuple[str, int, RunConfig]]) -> None:
-    """Measure each reviewer of the arms on planted errors before any of them may train."""
-    from apportion.review.check import measure_on_task, require_trust
-
-    measured: set[str] = set()
-    for name, _, arm in arms:
-        task = load_task(arm.task)
-        for spec in arm.reviewers:
-            reviewer = load_reviewer(spec)
-            policy = arm.policy.model_dump(exclude_none=True) if needing_policy([reviewer]) else {}
-            key = json.dumps([arm.task, spec, arm.train.trust, policy], sort_keys=True, default=str)
-            if key in measured:
-                continue
-            measured.add(key)
-            if policy:
-                bind_policy([reviewer], load_policy(policy))
-            report = measure_on_task(reviewer, task)
-            if report is None:  # the task cannot plant errors, so nothing can be measured
-                continue
-            try:
-                require_trust(report, force=arm.train.trust == "force")
-            except UserError as error:
-                raise UserError(f"arm {name}: {error}") from None
 
 
 def _run_warm_start(

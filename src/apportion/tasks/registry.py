@@ -10,6 +10,7 @@ from apportion.tasks.base import Task, parse_options
 from apportion.tasks.gsm8k import Gsm8k, Gsm8kOptions
 from apportion.tasks.gym import GsmSymbolicOptions, Gym, GymOptions
 from apportion.tasks.leaky import Leaky, LeakyOptions
+from apportion.tasks.parity import Parity, ParityOptions
 from apportion.tasks.sloppy import Sloppy, SloppyOptions
 from apportion.tasks.sums import Sums, SumsOptions
 from apportion.tasks.words import Words, WordsOptions
@@ -17,6 +18,7 @@ from apportion.tasks.words import Words, WordsOptions
 TASKS: dict[str, str] = {
     "words": "generated school word problems with known steps, edges and irrelevant facts",
     "sums": "chains of additions and subtractions with known steps; trains in a minute",
+    "parity": "rows of bits: their parity, or (rule copy) the bits again",
     "leaky": "another task (option inner) whose prompts leak the answer at a rate",
     "sloppy": "another task (option inner) whose gold solutions hold habitual slips",
     "gsm8k": "GSM8K or any questions with a final answer: hub id, .jsonl or .csv path",
@@ -27,6 +29,7 @@ TASKS: dict[str, str] = {
 _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
     "words": lambda options: Words(parse_options(WordsOptions, "words", options)),
     "sums": lambda options: Sums(parse_options(SumsOptions, "sums", options)),
+    "parity": lambda options: Parity(parse_options(ParityOptions, "parity", options)),
     "leaky": lambda options: Leaky(parse_options(LeakyOptions, "leaky", options), load_task),
     "sloppy": lambda options: Sloppy(parse_options(SloppyOptions, "sloppy", options), load_task),
     "gsm8k": lambda options: Gsm8k(parse_options(Gsm8kOptions, "gsm8k", options)),

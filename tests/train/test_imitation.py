@@ -5,14 +5,15 @@ import torch
 
 pytest.importorskip("trl")
 
-from apportion.config import ImitationConfig
+from apportion import UserError
+from apportion.config import RunConfig
 from apportion.policies import load_policy
 from apportion.tasks import load_task
 from apportion.trace import Consensus, Rollout, StepConsensus
 from apportion.train import CreditGRPOTrainer
 from apportion.train.batch import CreditedBatch
 from apportion.train.imitation import Chain, imitation_loss, imitation_tensors
-from apportion.train.imitators import EditedChains, right_chains
+from apportion.train.imitators import EditedChains, load_imitator, right_chains
 from tests.train.tiny_setup import largest_difference, make_trainer, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -28,6 +29,12 @@ def whole(chains):
     inputs["prompt_ids"] = torch.ones(len(chains), 2, dtype=torch.long)
     inputs["prompt_mask"] = torch.ones(len(chains), 2, dtype=torch.long)
     return inputs
+
+
+def config(**imitation):
+    train = {"max_completion_tokens": 64}
+    return RunConfig.model_validate({"name": "t", "credit": "dca", "train": train,
+                                     "imitation": imitation})  # fmt: skip
 
 
 CHAINS = [Chain([3, 5], [1.0, 1.0]), None, Chain([7, 2, 4], [0.0, 2.0, 0.0]), None]
@@ -115,8 +122,7 @@ def test_right_chains_are_imitated_as_sampled(batch) -> None:
 
 def test_edited_chains_lose_the_irrelevant_step(batch) -> None:
     policy, task, made = batch
-    chains = EditedChains(ImitationConfig(chains="edited", operations=("delete",)),
-                          policy, task, 64)(made)  # fmt: skip
+    chains = EditedChains(config(chains="edited", operations=("delete",)), policy, task, 0)(made)
     assert chains[0] is None
     assert chains[1].token_ids == made.rollouts[1].token_ids
     text = policy.tokenizer.decode(chains[2].token_ids, skip_special_tokens=True)
@@ -127,6 +133,36 @@ def test_edited_chains_lose_the_irrelevant_step(batch) -> None:
 
 def test_only_edits_weighs_what_moved(batch) -> None:
     policy, task, made = batch
-    config = ImitationConfig(chains="edited", operations=("delete",), only_edits=True)
-    chain = EditedChains(config, policy, task, 64)(made)[2]
+    options = config(chains="edited", operations=("delete",), only_edits=True)
+    chain = EditedChains(options, policy, task, 0)(made)[2]
     assert 0 < sum(w > 0 for w in chain.weights) < len(chain.weights)
+
+
+def test_a_wrong_step_is_replaced_and_the_rest_written_again(batch) -> None:
+    policy, task, _ = batch
+    problem = task.problems("train", 1, 5)[0]
+    lines = task.gold_completion(problem).splitlines()
+    wrong = lines[0].rsplit(" ", 1)[0] + " 59"
+    text = "\n".join([wrong, *lines[1:]])
+    rollout = Rollout(id="w", problem=problem, text=text, reasoning_end=task.reasoning_end(text),
+                      outcome=0.0)  # fmt: skip
+    first = StepConsensus(start=0, end=len(wrong) + 1, status="agreed", label="harmful",
+                          instead=lines[0])  # fmt: skip
+    rest = StepConsensus(start=first.end, end=rollout.reasoning_end, status="unreviewed")
+    agreed = Consensus(rollout_id="w", rule="majority", steps=(first, rest), valid_reviews=1)
+    sample = type("S", (), {"consensus": agreed})
+    made = CreditedBatch([rollout], [], [sample], [], "dca", [], {})
+    [chain] = EditedChains(config(chains="edited", operations=("replace",)), policy, task, 0)(made)
+    assert made.metrics["imitation/edited"] == 1.0
+    if chain is not None:  # the policy may still fail to go on rightly: then it is not imitated
+        written = policy.tokenizer.decode(chain.token_ids, skip_special_tokens=True)
+        assert written.startswith(lines[0]) and task.score(problem, written) == 1.0
+
+
+def test_edits_without_reviews_are_refused(batch) -> None:
+    policy, task, _ = batch
+    asked = RunConfig.model_validate(
+        {"name": "t", "credit": "outcome", "imitation": {"chains": "edited"}}
+    )
+    with pytest.raises(UserError, match="needs reviews"):
+        load_imitator(asked, policy, task, 0)

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from apportion.config.claims import Claim, check_arms
+from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
 from apportion.config.section import Section
+from apportion.config.voices import PersonaConfig, ReviewerTokensConfig
 
 Split = Literal["train", "validation", "test"]
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -20,6 +22,7 @@ LossType = Literal["dr_grpo", "dapo", "grpo", "bnpo", "cispo", "sapo", "luspo", 
 _OPTIONS_OF_KIND = {
     "tiny": {"checkpoint"},
     "pretrained": {"model", "gguf_file", "revision", "lora", "chat", "dtype"},
+    "latent": {"model", "steps", "chat"},
     "scripted": {"completions"},
 }
 
@@ -28,11 +31,13 @@ class PolicyConfig(Section):
     """The model that is trained. Options belong to a kind, and another kind refuses them.
 
     ``checkpoint`` (tiny) is ``shipped`` or a folder. ``model`` (pretrained) is a hub id, a local
-    folder, the path of a GGUF file, or ``package:NAME``; ``lora`` holds options of
-    peft.LoraConfig, such as ``r`` and ``lora_alpha``.
+    folder, the path of a GGUF file, or ``package:NAME``; (latent) a folder that objective
+    ``latent`` wrote, with ``steps`` for another number of latent steps. ``lora`` holds options of
+    peft.LoraConfig, such as ``r`` and ``lora_alpha``. ``reviewer_token`` names the reviewer to
+    whose style a policy leans that was trained with objective ``reviewer_tokens``.
     """
 
-    kind: Literal["tiny", "pretrained", "scripted"] = "tiny"
+    kind: Literal["tiny", "pretrained", "latent", "scripted"] = "tiny"
     checkpoint: str | None = None
     model: str | None = None
     gguf_file: str | None = None
@@ -40,16 +45,21 @@ class PolicyConfig(Section):
     lora: dict[str, Any] | None = None
     chat: bool | None = None
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    steps: int | None = Field(default=None, ge=0)
     completions: Any = None
+    reviewer_token: str | None = None
 
     @model_validator(mode="after")
     def _options_fit_kind(self) -> Self:
+        own = _OPTIONS_OF_KIND[self.kind]
         for kind, options in _OPTIONS_OF_KIND.items():
-            given = sorted(name for name in options if getattr(self, name) is not None)
-            if given and kind != self.kind:
+            given = sorted(name for name in options - own if getattr(self, name) is not None)
+            if given:
                 raise ValueError(f"{given[0]} is an option of kind {kind}, not of {self.kind}")
         if self.kind == "pretrained" and self.model is None:
             raise ValueError("kind pretrained needs a model: a hub id, a path, or package:NAME")
+        if self.kind == "latent" and self.model is None:
+            raise ValueError("kind latent needs a model: a folder that objective latent wrote")
         return self
 
 
@@ -160,27 +170,49 @@ class AlarmConfig(Section):
     length_ratio: float = Field(default=0.5, ge=0, le=1)
     steps_ratio: float = Field(default=0.5, ge=0, le=1)
     patience: int = Field(default=2, ge=1)
-
-
-class ImitationConfig(Section):
-    """Chains that are imitated beside the policy gradient, from the same rollouts.
     gaming: Literal["warn", "stop", "off"] = "warn"
     gaming_rise: float = Field(default=0.1, ge=0, le=1)
     gaming_growth: float = Field(default=2.0, ge=1)
 
+
+class ImitationConfig(Section):
+    """Chains that are imitated beside the policy gradient, from the same rollouts.
+
     ``chains`` "right" imitates every rollout with the full outcome (online rejection sampling),
     "edited" also edits each by its reviews with ``operations`` (Approach 2 of Deliberative Credit
     Assignment) and keeps what the policy can still answer from; with ``right_too`` unchanged right
-    chains are imitated as well, with ``only_edits`` only what an edit changed. The loss is
+    chains are imitated as well, with ``only_edits`` only what an edit changed. "revised" lets the
+    policy write criticised chains again, ``tries`` times, which are further rollouts. The loss is
     ``policy_weight`` x GRPO + ``weight`` x mean negative log-likelihood.
     """
 
-    chains: Literal["none", "right", "edited"] = "none"
+    chains: Literal["none", "right", "edited", "revised"] = "none"
     operations: tuple[str, ...] = ("delete", "replace")
     only_edits: bool = False
+    tries: int = Field(default=2, ge=1)
     right_too: bool = True
     weight: float = Field(default=1.0, ge=0)
     policy_weight: float = Field(default=0.0, ge=0)
+
+
+class EditsConfig(Section):
+    """Objectives sft_on_edits and dpo_on_edits: ``train.updates`` updates of ``batch_size`` chains
+    each on what ``apportion edit`` wrote into the directory ``source``.
+
+    ``chains`` "edited" learns from the usable edits, "edited_or_right" also from rollouts that
+    were right as sampled and have no usable edit, "right" from all right rollouts as sampled
+    (rejection sampling). ``kept`` is the weight of text that an edit left alone: at 0 the loss is
+    on the edit only. ``weight`` of a chain: "verified" is the share of right re-answers,
+    "advantage" the share of its problem's rollouts that were wrong. DPO prefers an edit to its
+    original with strength ``beta`` and takes usable edits alone.
+    """
+
+    source: str | None = None
+    chains: Literal["edited", "edited_or_right", "right"] = "edited"
+    kept: float = Field(default=1.0, ge=0, le=1)
+    weight: Literal["none", "verified", "advantage"] = "none"
+    batch_size: int = Field(default=32, ge=1)
+    beta: float = Field(default=0.1, gt=0)
 
 
 class WarmStartConfig(Section):
@@ -216,7 +248,15 @@ class RunConfig(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     question: str = ""
-    objective: Literal["credit", "warm_start"] = "credit"
+    objective: Literal[
+        "credit",
+        "latent",
+        "warm_start",
+        "sft_on_edits",
+        "dpo_on_edits",
+        "persona",
+        "reviewer_tokens",
+    ] = "credit"
     task: dict[str, Any] = Field(default_factory=lambda: {"kind": "words"})
     policy: PolicyConfig = PolicyConfig()
     segment: str = "line"
@@ -227,7 +267,11 @@ class RunConfig(Section):
     credit: dict[str, Any] = Field(default_factory=lambda: {"method": "outcome"})
     train: TrainConfig = TrainConfig()
     imitation: ImitationConfig = ImitationConfig()
+    edits: EditsConfig = EditsConfig()
+    latent: LatentConfig = LatentConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
+    persona: PersonaConfig = PersonaConfig()
+    reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()
     eval: EvalConfig = EvalConfig()
     alarm: AlarmConfig = AlarmConfig()
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
@@ -237,7 +281,25 @@ class RunConfig(Section):
     @property
     def arm_names(self) -> tuple[str, ...]:
         given = tuple(arm.name for arm in self.arms or ())
+        if not given and self.objective not in ("credit", "warm_start"):
+            return (self.objective,)
         return given or (str(self.credit.get("method", "outcome")),)
+
+    @model_validator(mode="after")
+    def _edits_fit_objective(self) -> Self:
+        if self.objective in ("sft_on_edits", "dpo_on_edits") and self.edits.source is None:
+            raise ValueError(
+                f"objective {self.objective} needs edits.source: a directory that 'apportion edit' "
+                "wrote"
+            )
+        if self.objective == "dpo_on_edits" and self.edits != EditsConfig(
+            source=self.edits.source, batch_size=self.edits.batch_size, beta=self.edits.beta
+        ):
+            raise ValueError(
+                "dpo_on_edits takes usable edits against their originals: edits.chains, "
+                "edits.kept and edits.weight are options of sft_on_edits"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

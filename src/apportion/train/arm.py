@@ -36,15 +36,22 @@ def run_arm(
 
     Raises UserError where the configuration, the task or the policy cannot be used.
     """
-    import torch
-    from transformers import set_seed
+    if config.objective in ("sft_on_edits", "dpo_on_edits"):
+        from apportion.train.edits import run_edits_arm
 
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
-    set_seed(seed)
+        return run_edits_arm(config, seed, directory, progress=progress)
+    if config.objective == "latent":
+        from apportion.train.latent import run_latent_arm
+
+        return run_latent_arm(config, seed, directory, progress=progress)
+    if config.objective in ("persona", "reviewer_tokens"):
+        from apportion.train.voices import run_voices_arm
+
+        return run_voices_arm(config, seed, directory, cache=cache, progress=progress)
+    prepare(config, seed)
     task = load_task(config.task)
-    policy = _policy(config)
-    checkpoint = _resume_point(directory, config)
+    policy = trainable_policy(config)
+    checkpoint = resume_point(directory)
     trainer, watcher = _trainer(config, seed, task, policy, directory, cache, progress)
     started = time.monotonic()
     try:
@@ -54,10 +61,32 @@ def run_arm(
     finally:
         trainer.close()
     seconds = time.monotonic() - started
-    _finish(config, seed, task, policy, directory, watcher.alarm_text, seconds, cache, progress)
+    finish_arm(
+        config,
+        seed,
+        task,
+        policy,
+        directory,
+        rollouts=config.train.updates * config.train.rollouts_per_update,
+        alarm=watcher.alarm_text,
+        seconds=seconds,
+        cache=cache,
+        progress=progress,
+    )
 
 
-def _policy(config: RunConfig) -> LanguageModelPolicy:
+def prepare(config: RunConfig, seed: int) -> None:
+    """Threads and random numbers, before anything is drawn."""
+    import torch
+    from transformers import set_seed
+
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    set_seed(seed)
+
+
+def trainable_policy(config: RunConfig) -> LanguageModelPolicy:
+    """The policy of the configuration. Raises UserError for one that has no weights."""
     policy = load_policy(config.policy.model_dump(exclude_none=True))
     if not isinstance(policy, LanguageModelPolicy):
         raise UserError(
@@ -66,7 +95,7 @@ def _policy(config: RunConfig) -> LanguageModelPolicy:
     return policy
 
 
-def _resume_point(directory: RunDirectory, config: RunConfig) -> Path | None:
+def resume_point(directory: RunDirectory) -> Path | None:
     """The newest whole checkpoint; records written after it are dropped and made again."""
     from apportion.train.trl import last_checkpoint
 
@@ -111,9 +140,7 @@ def _trainer(
         on_credit=watcher.on_credit,
         credit_seed=seed,
         cross_examine=config.cross_examine,
-        imitate=load_imitator(
-            config.imitation, policy, task, max_tokens=config.train.max_completion_tokens
-        ),
+        imitate=load_imitator(config, policy, task, seed),
         imitation_weight=config.imitation.weight,
         policy_weight=config.imitation.policy_weight if config.imitation.chains != "none" else 1.0,
         policy=policy,
@@ -190,18 +217,21 @@ def _arguments(config: RunConfig, seed: int, folder: Path) -> Any:
     )
 
 
-def _finish(
+def finish_arm(
     config: RunConfig,
     seed: int,
     task: Task,
     policy: LanguageModelPolicy,
     directory: RunDirectory,
+    *,
+    rollouts: int,
     alarm: str | None,
     seconds: float,
     cache: ReviewCache | None,
     progress: RunProgress,
 ) -> None:
-    """Evaluate on the final split, keep some traces under every method, save the model."""
+    """Evaluate on the final split, keep some traces under every method, save the model.
+    ``rollouts`` is how many were sampled to train it."""
     problems = task.problems(config.eval.final_split, config.eval.final_problems, config.eval.seed)
     update = config.train.updates * config.train.epochs
     final = evaluate(
@@ -214,7 +244,6 @@ def _finish(
         segmenter=config.segment,
         seed=seed,
     )
-    rollouts = config.train.updates * config.train.prompts_per_update * config.train.group_size
     directory.append(
         "metrics",
         {

@@ -54,7 +54,7 @@ def imitation_loss(
     weights_BT = inputs["imitation_weights"]
     rows = weights_BT.sum(dim=1) > 0
     if not rows.any():
-        return sum(parameter.sum() for parameter in model.parameters()) * 0.0
+        return torch.stack([parameter.sum() for parameter in model.parameters()]).sum() * 0.0
     ids_BT, weights_BT = inputs["imitation_ids"][rows], weights_BT[rows]
     used = int((weights_BT > 0).any(dim=0).nonzero().max()) + 1
     ids_BT, weights_BT = ids_BT[:, :used], weights_BT[:, :used]

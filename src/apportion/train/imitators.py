@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apportion.config import ImitationConfig
+from apportion.config import RunConfig
+from apportion.credit import load_method
 from apportion.edit import edit_chain, verify_edits
+from apportion.edit.revision import revise
+from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
+from apportion.review import load_reviewer
 from apportion.tasks import Task
 from apportion.trace import Consensus, Edit, Rollout
 from apportion.train.batch import CreditedBatch
@@ -14,14 +18,24 @@ from apportion.train.imitation import Chain, Imitator
 
 
 def load_imitator(
-    config: ImitationConfig, policy: LanguageModelPolicy, task: Task, max_tokens: int
+    config: RunConfig, policy: LanguageModelPolicy, task: Task, seed: int
 ) -> Imitator | None:
-    """The imitator that the configuration describes; None where nothing is to be imitated."""
-    if config.chains == "none":
+    """The imitator that ``config.imitation`` describes; None where nothing is to be imitated.
+
+    Raises UserError where chains are to be edited and no reviews are made.
+    """
+    chains = config.imitation.chains
+    if chains == "none":
         return None
-    if config.chains == "right":
+    if chains == "right":
         return right_chains
-    return EditedChains(config, policy, task, max_tokens)
+    if not load_method(config.credit).reads_reviews:
+        raise UserError(
+            f"imitation.chains {chains} needs reviews, and credit method "
+            f"'{config.credit['method']}' makes none: choose dca, say"
+        )
+    kind = EditedChains if chains == "edited" else RevisedChains
+    return kind(config, policy, task, seed)
 
 
 def right_chains(batch: CreditedBatch) -> list[Chain | None]:
@@ -38,17 +52,15 @@ class EditedChains:
     """
 
     def __init__(
-        self, config: ImitationConfig, policy: LanguageModelPolicy, task: Task, max_tokens: int
+        self, config: RunConfig, policy: LanguageModelPolicy, task: Task, seed: int
     ) -> None:
-        self._config, self._policy, self._task = config, policy, task
-        self._max_tokens = max_tokens
+        self._run, self._config = config, config.imitation
+        self._policy, self._task, self._seed = policy, task, seed
+        self._max_tokens = config.train.max_completion_tokens
 
     def __call__(self, batch: CreditedBatch) -> list[Chain | None]:
         edits = verify_edits(
-            [
-                edit_chain(rollout, _consensus(sample.consensus, rollout), self._config.operations)
-                for rollout, sample in zip(batch.rollouts, batch.samples, strict=True)
-            ],
+            self._edits(batch),
             batch.rollouts,
             self._policy,
             self._task,
@@ -60,6 +72,12 @@ class EditedChains:
         batch.metrics["imitation/kept"] = kept / max(1, changed)
         return [
             self._chain(edit, rollout) for edit, rollout in zip(edits, batch.rollouts, strict=True)
+        ]
+
+    def _edits(self, batch: CreditedBatch) -> list[Edit]:
+        return [
+            edit_chain(rollout, _consensus(sample.consensus, rollout), self._config.operations)
+            for rollout, sample in zip(batch.rollouts, batch.samples, strict=True)
         ]
 
     def _chain(self, edit: Edit, rollout: Rollout) -> Chain | None:
@@ -80,6 +98,25 @@ class EditedChains:
         return [
             float(any(start < high and low < end for low, high in new)) for start, end in offsets
         ]
+
+
+class RevisedChains(EditedChains):
+    """The baseline of Constitutional AI: the policy writes a criticised chain again, ``tries``
+    times, and what the reviewers object to least is imitated. These are further rollouts."""
+
+    def _edits(self, batch: CreditedBatch) -> list[Edit]:
+        return revise(
+            batch.rollouts,
+            [review for reviews in batch.reviews for review in reviews],
+            self._policy,
+            [load_reviewer(spec) for spec in self._run.reviewers],
+            self._task,
+            tries=self._config.tries,
+            voting=self._run.consensus.model_dump(),
+            segmenter=self._run.segment,
+            seed=self._seed + (batch.rollouts[0].update or 0),
+            max_tokens=self._max_tokens,
+        )
 
 
 def _as_sampled(rollout: Rollout) -> Chain | None:

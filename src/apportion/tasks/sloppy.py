@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import Field
 
 from apportion.tasks.base import Planted, Split, Task, TaskOptions
-from apportion.tasks.lines import join_lines
 from apportion.tasks.stable import stable_hash
 from apportion.tasks.words_errors import Line, carry_on, gold_lines
 from apportion.trace import Problem
@@ -57,7 +56,17 @@ class Sloppy:
         if "steps" not in problem.meta:
             return self.inner.gold_completion(problem)
         lines = self._slipped(gold_lines(problem), problem.id)
-        return join_lines([line.text for line in lines], str(lines[-1].result))
+        steps = [
+            step
+            | {
+                "text": line.text,
+                "expression": f"{line.operands[0]} {line.op} {line.operands[1]}",
+                "result": line.result,
+            }
+            for step, line in zip(problem.meta["steps"], lines, strict=True)
+        ]
+        believed = {"answers": (str(lines[-1].result),), "meta": problem.meta | {"steps": steps}}
+        return self.inner.gold_completion(problem.model_copy(update=believed))
 
     def corruptions(self, problem: Problem, seed: int) -> list[Planted]:
         return self.inner.corruptions(problem, seed)

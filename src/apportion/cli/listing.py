@@ -58,6 +58,12 @@ def _policies() -> dict[str, str]:
     return POLICIES
 
 
+def _cells() -> dict[str, str]:
+    from apportion.policies.latent import CELLS
+
+    return {name: _first_line(options.__doc__ or "") for name, options in CELLS.items()}
+
+
 def _rules() -> dict[str, str]:
     from apportion.consensus import RULES
 
@@ -87,6 +93,7 @@ def _first_sentence(prompt: str) -> str:
 _KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "tasks": _tasks,
     "policies": _policies,
+    "cells": _cells,
     "segmenters": _segmenters,
     "reviewers": _reviewers,
     "rules": _rules,

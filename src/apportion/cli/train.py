@@ -70,6 +70,9 @@ def estimate(config: RunConfig) -> str:
 
     runs = expand_arms(config)
     names = dict.fromkeys(name for name, _, _ in runs)
+    if config.objective == "latent":
+        examples = plural(config.train.updates * config.train.prompts_per_update, "answer")
+        return f"latent: {plural(len(runs), 'job')} of {examples} to learn"
     if config.objective != "credit":
         return f"{config.objective}: {plural(config.warm_start.problems, 'problem')}"
     rollouts = sum(arm.train.updates * arm.train.rollouts_per_update for _, _, arm in runs)

@@ -29,7 +29,21 @@ def _check_arm(arm: RunConfig) -> None:
         raise UserError(
             f"segment: unknown segmenter '{arm.segment}'{nearest(arm.segment, list(SEGMENTERS))}"
         )
+    if arm.objective == "latent":
+        _check_latent(arm)
+    elif arm.policy.kind == "latent":
+        raise UserError(f"policy.kind latent: objective {arm.objective} trains text: use latent")
     load_task(arm.task)
     load_method(arm.credit)
     for spec in arm.reviewers:
         load_reviewer(spec)
+
+
+def _check_latent(arm: RunConfig) -> None:
+    from apportion.policies.latent import parse_cell
+
+    parse_cell(arm.latent.cell)
+    if arm.train.epochs != 1:
+        raise UserError("train.epochs: objective latent learns from a batch once: use 1")
+    if arm.policy.lora is not None:
+        raise UserError("policy.lora: objective latent trains all weights: leave it out")

@@ -43,16 +43,16 @@ class Bptt:
         return found
 
 
-def first_bad_step(norms: Sequence[float]) -> int | None:
-    """Number (from 1) of the first latent step whose norm is not finite, None where all are."""
-    return next((t for t, norm in enumerate(norms, start=1) if not math.isfinite(norm)), None)
+def bad_steps(norms: Sequence[float | None]) -> list[int]:
+    """Numbers (from 1) of the latent steps whose norm is not finite; None passes."""
+    return [t for t, norm in enumerate(norms, 1) if norm is not None and not math.isfinite(norm)]
 
 
 class StepGradients:
     """Watches dL/dz_t during one backward pass, and applies the cure.
 
-    ``norms()`` afterwards: the mean over rows of the norm that arrived, before any cure, for each
-    step, nan where no gradient arrived.
+    ``norms()`` afterwards: for each step the mean over the rows that take it of the norm that
+    arrived, before any cure; None where no gradient arrived.
     """
 
     def __init__(self, steps_B: Tensor, cure: Cure = "off") -> None:
@@ -66,12 +66,9 @@ class StepGradients:
         if latent_BE.requires_grad:
             latent_BE.register_hook(lambda gradient_BE: self._arrived(gradient_BE, step))
 
-    def norms(self) -> list[float]:
-        longest = int(self._steps_B.max()) if len(self._steps_B) else 0
-        found = [float("nan")] * longest
-        for step, norm in self._norms.items():
-            found[step] = norm.item()
-        return found
+    def norms(self) -> list[float | None]:
+        steps = range(int(self._steps_B.max()))
+        return [self._norms[step].item() if step in self._norms else None for step in steps]
 
     def _arrived(self, gradient_BE: Tensor, step: int) -> Tensor | None:
         norm_B = gradient_BE.norm(dim=-1)

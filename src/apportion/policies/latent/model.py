@@ -13,6 +13,7 @@ hidden state of the last latent step, or of the question's last token where k = 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,13 +49,15 @@ class Thought:
 @dataclass
 class LatentOutput:
     """``loss`` is the mean cross-entropy over the ``tokens`` answer tokens; ``logits_BAV[:, i]``
-    predicts answer token i. ``gradients`` can be asked after the backward pass."""
+    predicts answer token i, and ``token_accuracy`` is the share that it puts first. ``gradients``
+    can be asked after the backward pass."""
 
     loss: Tensor
     tokens: int
     logits_BAV: Tensor
     states_BKD: Tensor
     gradients: StepGradients
+    token_accuracy: float
 
 
 class LatentModel(nn.Module):
@@ -97,6 +100,12 @@ class LatentModel(nn.Module):
     def device(self) -> torch.device:
         return self.decoder.device
 
+    def save_pretrained(self, folder: Path | str) -> None:
+        """See ``folder.save_latent``."""
+        from apportion.policies.latent.folder import save_latent
+
+        save_latent(self, folder)
+
     # -- training --------------------------------------------------------------------------------
 
     def forward(self, batch: LatentBatch, bptt: Bptt | None = None) -> LatentOutput:
@@ -111,8 +120,8 @@ class LatentModel(nn.Module):
         thought = self.think(batch.questions, bptt, gradients)
         hidden_BAD = self._answer(thought, batch)
         logits_BAV = self.decoder.logits(hidden_BAD)
-        loss, tokens = _mean_loss(logits_BAV, batch.labels_BA)
-        return LatentOutput(loss, tokens, logits_BAV, thought.states_BKD, gradients)
+        loss = _mean_loss(logits_BAV, batch.labels_BA)
+        return _output(loss, logits_BAV, batch.labels_BA, thought.states_BKD, gradients)
 
     def think(
         self,
@@ -169,13 +178,13 @@ class LatentModel(nn.Module):
             use_cache=False,
         ).logits
         # The loss runs over all positions, ignored or not: summing fewer would round differently
-        # from supervised training elsewhere.
-        ignored_BQ = torch.full_like(questions.ids_BQ, IGNORED)
-        labels_BL = torch.cat([ignored_BQ, batch.labels_BA], 1)
-        loss, tokens = _mean_loss(logits_BLV[:, :-1], labels_BL[:, 1:])
-        start = questions.ids_BQ.shape[1] - 1
+        # from transformers' own loss.
+        labels_BL = torch.full_like(mask_BL, IGNORED)
+        labels_BL[:, questions.ids_BQ.shape[1] - 1 : -1] = batch.labels_BA
+        loss = _mean_loss(logits_BLV, labels_BL)
+        logits_BAV = logits_BLV[:, questions.ids_BQ.shape[1] - 1 : -1]
         states_BKD = logits_BLV.new_zeros(len(logits_BLV), 0, self.decoder.hidden_size)
-        return LatentOutput(loss, tokens, logits_BLV[:, start:-1], states_BKD, gradients)
+        return _output(loss, logits_BAV, batch.labels_BA, states_BKD, gradients)
 
     def _check_room(self, questions: Questions) -> None:
         context = getattr(self.config, "max_position_embeddings", None)
@@ -234,10 +243,22 @@ class _Steps:
         return mask_BL * (column_L >= opens_B[:, None])
 
 
-def _mean_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
-    """Mean cross-entropy over the labels that count, and how many those are."""
+def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over the labels that count."""
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    labels = labels.flatten()
-    loss = cross_entropy(logits.flatten(0, 1), labels, ignore_index=IGNORED)
-    return loss, int((labels != IGNORED).sum())
+    return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+
+def _output(
+    loss: Tensor,
+    logits_BAV: Tensor,
+    labels_BA: Tensor,
+    states_BKD: Tensor,
+    gradients: StepGradients,
+) -> LatentOutput:
+    counted_BA = labels_BA != IGNORED
+    right_BA = (logits_BAV.detach().argmax(-1) == labels_BA) & counted_BA
+    tokens = int(counted_BA.sum())
+    accuracy = int(right_BA.sum()) / max(1, tokens)
+    return LatentOutput(loss, tokens, logits_BAV, states_BKD, gradients, accuracy)

@@ -11,7 +11,7 @@ import torch
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.latent.batch import pad_questions
-from apportion.policies.latent.folder import read_latent, save_latent
+from apportion.policies.latent.folder import read_latent
 from apportion.policies.latent.generate import answer_tokens
 from apportion.policies.latent.model import LatentModel
 from apportion.trace import Problem, Rollout
@@ -61,7 +61,7 @@ class LatentPolicy(LanguageModelPolicy):
 
     def save(self, folder: Path) -> None:
         """Write model, cell and tokenizer; ``policy.kind: latent`` reads them."""
-        save_latent(self.model, folder)
+        self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     def generate_ids(

@@ -1,0 +1,165 @@
+"""One arm with one seed, trained to think in vectors."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from apportion.config import RunConfig
+from apportion.errors import UserError
+from apportion.policies.latent import parse_cell
+from apportion.policies.latent.folder import read_latent
+from apportion.policies.latent.model import LatentModel
+from apportion.policies.latent.policy import LatentPolicy
+from apportion.records import RunDirectory
+from apportion.tasks import Task, load_task
+from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
+from apportion.train.callbacks import Watcher
+from apportion.train.evaluate import score_rollouts
+from apportion.train.latent_update import LatentLearner, batches, examples_of
+from apportion.train.progress import RunProgress
+
+_KEPT_CHECKPOINTS = 2
+
+
+def run_latent_arm(
+    config: RunConfig, seed: int, directory: RunDirectory, *, progress: RunProgress
+) -> None:
+    """Train on the answers of gold solutions, evaluate and record; goes on from the newest
+    checkpoint if there is one.
+
+    Raises UserError where the configuration, the task or the policy cannot be used, and where
+    training diverges, with the latent step at which it did.
+    """
+    prepare(config, seed)
+    task = load_task(config.task)
+    checkpoint = resume_point(directory)
+    policy = latent_policy(config, checkpoint)
+    learner = LatentLearner(policy, config)
+    watcher = _LatentWatcher(config, seed, task, policy, directory, progress)
+    if checkpoint is not None:
+        learner.load(checkpoint)
+    started = time.monotonic()
+    if checkpoint is None:
+        watcher.evaluate(0)
+    _learn(config, seed, task, learner, watcher, directory, progress)
+    seconds = time.monotonic() - started
+    _record_answers(config, task, policy, directory)
+    # Answers have no chain to credit, so the showcase of methods is left out.
+    unshown = config.model_copy(update={"eval": config.eval.model_copy(update={"showcase": 0})})
+    finish_arm(
+        unshown,
+        seed,
+        task,
+        policy,
+        directory,
+        rollouts=watcher.examples_until(config.train.updates),
+        alarm=watcher.alarm_text,
+        seconds=seconds,
+        cache=None,
+        progress=progress,
+    )
+
+
+def latent_policy(config: RunConfig, checkpoint: Path | None = None) -> LatentPolicy:
+    """The policy of the configuration with the cell of ``latent``; weights from a checkpoint of
+    the run if there is one.
+
+    Raises UserError where a latent policy was made with another cell, window or norm.
+    """
+    base = trainable_policy(config)
+    settings = config.latent
+    wanted = parse_cell(settings.cell)
+    if checkpoint is not None:
+        model = read_latent(checkpoint)
+    elif isinstance(base, LatentPolicy):
+        model = base.model
+        made = (model.options, model.window, model.norm)
+        if made != (wanted, settings.window, settings.norm):
+            raise UserError(
+                f"policy.model was made with latent.cell {model.options.model_dump()}, window "
+                f"{model.window} and norm {model.norm}: ask for the same"
+            )
+        model.steps = settings.steps
+    else:
+        model = LatentModel(
+            base.model, wanted, steps=settings.steps, window=settings.window, norm=settings.norm
+        )
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    policy = LatentPolicy(model, base.tokenizer, "latent", chat=base.chat)
+    policy.reviewer_tokens = base.reviewer_tokens
+    return policy
+
+
+def _learn(
+    config: RunConfig,
+    seed: int,
+    task: Task,
+    learner: LatentLearner,
+    watcher: _LatentWatcher,
+    directory: RunDirectory,
+    progress: RunProgress,
+) -> None:
+    train = config.train
+    wanted = config.latent.problems or train.updates * train.prompts_per_update
+    problems = task.problems("train", wanted, seed)
+    if not problems:
+        raise UserError("task: no training problems (check its path, split and size)")
+    examples = examples_of(learner.policy, task, problems)
+    stream = batches(examples, train.prompts_per_update, seed)
+    progress.advance(learner.done)
+    for batch in islice(stream, learner.done, train.updates):
+        watcher.record(learner.done + 1, learner.update(batch))
+        progress.advance()
+        due = config.eval.every and learner.done % config.eval.every == 0
+        if due and watcher.evaluate(learner.done):
+            return
+        if train.checkpoint_every and learner.done % train.checkpoint_every == 0:
+            directory.sync()
+            _save_checkpoint(learner, directory.path / "checkpoints")
+
+
+def _save_checkpoint(learner: LatentLearner, folder: Path) -> None:
+    learner.save(folder / f"checkpoint-{learner.done}")
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for old in found[:-_KEPT_CHECKPOINTS]:
+        shutil.rmtree(old)
+
+
+def _record_answers(
+    config: RunConfig, task: Task, policy: LatentPolicy, directory: RunDirectory
+) -> None:
+    """Greedy answers of a few held-out problems, for the report."""
+    if not config.eval.showcase:
+        return
+    sampled = policy.sample(
+        task.problems(config.eval.final_split, config.eval.showcase, config.eval.seed),
+        temperature=0.0,
+        max_tokens=config.train.max_completion_tokens,
+        reasoning_end=task.reasoning_end,
+    )
+    update = {"update": config.train.updates}
+    directory.append(
+        "rollouts", *(r.model_copy(update=update) for r in score_rollouts(task, sampled))
+    )
+
+
+class _LatentWatcher(Watcher):
+    """Counts the problems learned from where others count sampled rollouts."""
+
+    def examples_until(self, update: int) -> int:
+        return update * self._config.train.prompts_per_update
+
+    def _rollouts_until(self, update: int) -> int:
+        return self.examples_until(update)
+
+    def record(self, update: int, metrics: dict[str, float]) -> None:
+        """The figures of each latent step are written every ``train.record_every`` updates."""
+        every = self._config.train.record_every
+        if not every or (update % every and update != 1):
+            metrics = {k: v for k, v in metrics.items() if k.count("/") == 1}
+        self._append(update, "train", metrics)

@@ -1,0 +1,194 @@
+"""One update of a latent policy: cross-entropy of the answers, through all latent steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import get_scheduler
+
+from apportion.config import RunConfig
+from apportion.errors import UserError
+from apportion.policies.latent.batch import pad_batch
+from apportion.policies.latent.gradient import Bptt, bad_steps
+from apportion.policies.latent.model import LatentOutput
+from apportion.policies.latent.policy import LatentPolicy
+from apportion.tasks import Task
+from apportion.trace import Problem
+
+_SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+_STATE = "latent_state.pt"
+
+
+class Example(NamedTuple):
+    """Token ids of a question and of its answer, end of text included."""
+
+    question: list[int]
+    answer: list[int]
+
+
+def examples_of(policy: LatentPolicy, task: Task, problems: Sequence[Problem]) -> list[Example]:
+    """Questions with the answers of the gold solutions: what comes after their reasoning.
+
+    Raises UserError for a problem without gold solution or answer, or too long for the context.
+    """
+    context = getattr(policy.model.config, "max_position_embeddings", None)
+    found = []
+    for problem in problems:
+        gold = task.gold_completion(problem)
+        answer = gold[task.reasoning_end(gold) :] if gold is not None else ""
+        if not answer:
+            raise UserError(f"task {task.name}: problem {problem.id} has no gold answer to learn")
+        ids = policy.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        example = Example(policy.prompt_ids(problem), [*ids, policy.tokenizer.eos_token_id])
+        length = len(example.question) + policy.model.steps + len(example.answer)
+        if context and length > context:
+            raise UserError(
+                f"problem {problem.id}: question, {policy.model.steps} latent steps and answer "
+                f"take {length} positions of {context}: lower latent.steps or shorten it"
+            )
+        found.append(example)
+    return found
+
+
+class LatentLearner:
+    """AdamW on the policy's network and cell. Raises UserError where a number is not finite."""
+
+    def __init__(self, policy: LatentPolicy, config: RunConfig) -> None:
+        settings = config.latent
+        self.policy = policy
+        self.done = 0
+        self._clip = settings.clip
+        self._micro = config.train.micro_batch or config.train.prompts_per_update
+        self._bptt = Bptt(settings.truncate, settings.recompute, settings.gradient_norm)
+        self._weights = [p for p in policy.model.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            self._weights, lr=config.train.learning_rate, weight_decay=settings.weight_decay
+        )
+        self._scheduler = get_scheduler(
+            _SCHEDULES[settings.schedule],
+            self._optimizer,
+            num_warmup_steps=config.train.warmup_updates,
+            num_training_steps=config.train.updates,
+        )
+
+    def update(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Learn from a batch; returns the metrics of docs/metrics.md, those of each step too."""
+        started = time.monotonic()
+        self.policy.model.train()
+        self._optimizer.zero_grad()
+        tokens = sum(len(example.answer) for example in examples)
+        figures = _Figures()
+        for start in range(0, len(examples), self._micro):
+            part = examples[start : start + self._micro]
+            output = self._forward(part)
+            self._check(output)
+            (output.loss * (output.tokens / tokens)).backward()
+            figures.add(output, output.tokens / tokens)
+            if bad := bad_steps(output.gradients.norms()):
+                # It comes from the last step, so there the fault begins.
+                raise self._fault("the gradient", bad[-1])
+        norm = torch.nn.utils.clip_grad_norm_(self._weights, self._clip or math.inf)
+        if not math.isfinite(norm.item()):
+            raise self._fault("the gradient of the weights")
+        rate = self._optimizer.param_groups[0]["lr"]
+        self._optimizer.step()
+        self._scheduler.step()
+        self.policy.model.eval()
+        self.done += 1
+        return figures.metrics() | {
+            "train/grad_norm": norm.item(),
+            "train/learning_rate": rate,
+            "train/seconds": time.monotonic() - started,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write model, optimiser, schedule and random numbers; ``trainer_state.json`` last, which
+        marks the checkpoint as whole."""
+        self.policy.save(folder)
+        state = {
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict(),
+            "random": torch.get_rng_state(),
+            "done": self.done,
+        }
+        torch.save(state, folder / _STATE)
+        (folder / "trainer_state.json").write_text(f'{{"global_step": {self.done}}}\n')
+
+    def load(self, folder: Path) -> None:
+        """Go on from what ``save`` wrote. The policy has to be read from the folder as well."""
+        state: dict[str, Any] = torch.load(folder / _STATE, weights_only=True)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scheduler.load_state_dict(state["scheduler"])
+        torch.set_rng_state(state["random"])
+        self.done = state["done"]
+
+    def _forward(self, examples: Sequence[Example]) -> LatentOutput:
+        model = self.policy.model
+        batch = pad_batch(
+            [example.question for example in examples],
+            [example.answer for example in examples],
+            model.steps,
+            self.policy.tokenizer.pad_token_id,
+        )
+        return model(batch.to(model.device), self._bptt)
+
+    def _check(self, output: LatentOutput) -> None:
+        if bad := bad_steps(_state_norms(output)):
+            raise self._fault("the hidden state", bad[0])
+        if not math.isfinite(output.loss.item()):
+            raise self._fault("the loss")
+
+    def _fault(self, what: str, step: int | None = None) -> UserError:
+        where = f" of latent step {step} of {self.policy.model.steps}" if step else ""
+        return UserError(
+            f"update {self.done + 1}: {what}{where} is not finite: lower train.learning_rate, or "
+            "try latent.norm embedding, latent.gradient_norm clip or a gated latent.cell"
+        )
+
+
+def _state_norms(output: LatentOutput) -> list[float]:
+    """Mean over rows of the hidden state's norm after each step."""
+    return output.states_BKD.detach().norm(dim=-1).mean(0).tolist()
+
+
+class _Figures:
+    """Means over the parts of a batch, each weighted by its share of the answer tokens."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+
+    def add(self, output: LatentOutput, share: float) -> None:
+        """``share`` of the batch's answer tokens; after the backward pass."""
+        self._count("train/loss", share * output.loss.item())
+        self._count("train/token_accuracy", share * output.token_accuracy)
+        for step, norm in enumerate(_state_norms(output), 1):
+            self._count(f"latent/state_norm/{step}", share * norm)
+        arrived = [(t, n) for t, n in enumerate(output.gradients.norms(), 1) if n is not None]
+        for step, norm in arrived:
+            self._count(f"latent/gradient_norm/{step}", share * norm)
+        if arrived and arrived[-1][1] > 0:
+            self._count("latent/gradient_reach", share * arrived[0][1] / arrived[-1][1])
+
+    def metrics(self) -> dict[str, float]:
+        return self._sums
+
+    def _count(self, name: str, value: float) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + value
+
+
+def batches(examples: Sequence[Example], size: int, seed: int) -> Iterator[list[Example]]:
+    """Batches without end: the examples in order, then again and again in another order."""
+    generator = torch.Generator().manual_seed(seed)
+    order = list(range(len(examples)))
+    queue: list[int] = []
+    while True:
+        while len(queue) < size:
+            queue += order
+            order = torch.randperm(len(examples), generator=generator).tolist()
+        yield [examples[i] for i in queue[:size]]
+        queue = queue[size:]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from apportion.cli import check, compare, credit, listing, review, sample, train, verdicts
+from apportion.cli import check, compare, credit, edit, listing, review, sample, train, verdicts
 from apportion.errors import UserError
 
 BAD_INPUT = 2
@@ -41,6 +41,7 @@ app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("review")(review.review)
 app.command("credit")(credit.credit)
+app.command("edit")(edit.edit)
 app.command("compare")(compare.compare)
 app.command("verdicts")(verdicts.verdicts)
 app.command("ls")(listing.ls)

@@ -64,6 +64,14 @@ def _cells() -> dict[str, str]:
     return {name: _first_line(options.__doc__ or "") for name, options in CELLS.items()}
 
 
+def _operations() -> dict[str, str]:
+    from apportion.edit import OPERATIONS
+
+    return OPERATIONS | {
+        "revise": "let the policy write again from the first objection on; not with the others"
+    }
+
+
 def _rules() -> dict[str, str]:
     from apportion.consensus import RULES
 
@@ -98,6 +106,7 @@ _KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "reviewers": _reviewers,
     "rules": _rules,
     "methods": _methods,
+    "operations": _operations,
     "recipes": _recipes,
     "prompts": _prompts,
 }

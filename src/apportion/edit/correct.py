@@ -25,12 +25,19 @@ def correct(draft: Draft, comment: str = COMMENT) -> Draft:
         new = [Piece(comment + end)] if comment else []
         return [*wrong, *new, *([Piece(instead + end)] if instead else [])]
 
-    return mend(draft, "correct", put)
+    return mend(draft, "correct", put, bare="said so")
 
 
-def mend(draft: Draft, operation: str, put: Callable[[Sequence[Piece], str], list[Piece]]) -> Draft:
+def mend(
+    draft: Draft,
+    operation: str,
+    put: Callable[[Sequence[Piece], str], list[Piece]],
+    *,
+    bare: str,
+) -> Draft:
     """Put something at the place of the first harmful step, and keep the rest where it stands by
-    itself. ``put`` gets the pieces of that step and the proposal, "" where there is none."""
+    itself. ``put`` gets the pieces of that step and the proposal, "" where there is none; ``bare``
+    says in words what it does without one."""
     first = next((n for n, p in enumerate(draft.pieces) if _harmful(draft, p)), None)
     if first is None:
         return draft
@@ -41,8 +48,8 @@ def mend(draft: Draft, operation: str, put: Callable[[Sequence[Piece], str], lis
     right = (draft.rollout.outcome or 0.0) > 0.5
     stands = right and not any(p.step in tainted or _harmful(draft, p) for p in rest)
     pieces = [*draft.pieces[:first], *put(wrong, instead), *(rest if stands else ())]
-    proposal = "what the reviewers proposed" if instead else "a comment"
-    why = f"step {bad[0]} is harmful: put {proposal}"
+    done = "put what the reviewers proposed" if instead else bare
+    why = f"step {bad[0]} is harmful: {done}"
     if not stands:
         why += ", the policy goes on from there"
     return replace(draft.changed(operation, pieces, why), open=not stands)

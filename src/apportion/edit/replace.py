@@ -18,4 +18,4 @@ def replace_step(draft: Draft) -> Draft:
         end = wrong[-1].text[len(wrong[-1].text.rstrip()) :] or draft.separator
         return [Piece(instead + end)] if instead else []
 
-    return mend(draft, "replace", put)
+    return mend(draft, "replace", put, bare="left it out")

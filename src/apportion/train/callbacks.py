@@ -29,11 +29,14 @@ _FROM_TRL = {
     "entropy": "train/entropy",
     "kl": "train/kl",
     "step_time": "train/seconds",
+    "mean_token_accuracy": "train/token_accuracy",
+    "rewards/accuracies": "preference/accuracy",
+    "rewards/margins": "preference/margin",
 }
+_OURS = ("credit/", "review/", "gaming/", "imitation/")
 
 
 class Watcher(TrainerCallback):
-_OURS = ("credit/", "review/", "gaming/", "imitation/")
     """Evaluates, records and watches one training run; only the main process writes."""
 
     def __init__(
@@ -53,13 +56,13 @@ _OURS = ("credit/", "review/", "gaming/", "imitation/")
         self._directory = directory
         self._progress = progress
         self._alarm = CollapseAlarm(config.alarm)
-        self._problems = task.problems(config.eval.split, config.eval.problems, config.eval.seed)
-        self._started = time.monotonic()
-        self._reviewer_down_said = False
         self._gaming = GamingAlarm(config.alarm)
         for line in directory.read("metrics")[0]:  # what a resumed run saw before
             if line.split == "train":
                 self._gaming.check(line.update, line.metrics)
+        self._problems = task.problems(config.eval.split, config.eval.problems, config.eval.seed)
+        self._started = time.monotonic()
+        self._reviewer_down_said = False
         self._per_update = config.train.prompts_per_update * config.train.group_size
 
     # -- called by the trainer -------------------------------------------------------------------
@@ -133,16 +136,19 @@ _OURS = ("credit/", "review/", "gaming/", "imitation/")
         self._policy.tokenizer.save_pretrained(folder)
 
     def _append(self, update: int, split: str, metrics: dict[str, Any]) -> None:
-        per_generation = self._config.train.epochs
         self._directory.append(
             "metrics",
             {
                 "update": update,
-                "rollouts": update // per_generation * self._per_update,
+                "rollouts": self._rollouts_until(update),
                 "split": split,
                 "metrics": metrics,
             },
         )
+
+    def _rollouts_until(self, update: int) -> int:
+        """Rollouts that were sampled to get to this update."""
+        return update // self._config.train.epochs * self._per_update
 
     def _say_where(self, update: int, accuracy: float) -> None:
         total = self._config.train.updates * self._config.train.epochs

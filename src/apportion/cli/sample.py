@@ -31,6 +31,9 @@ def sample(
     completions: Annotated[int, typer.Option("--completions", "-n", min=1, help="Of each.")] = 8,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    reviewer_token: Annotated[
+        str | None, typer.Option(help="Lean to the style of this reviewer, or none.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
@@ -41,7 +44,9 @@ def sample(
     from apportion.config import resolve
     from apportion.tasks import load_task
 
-    config = resolve(recipe, overrides or ())
+    wanted = "null" if reviewer_token == "none" else reviewer_token
+    leaning = [] if wanted is None else [f"policy.reviewer_token={wanted}"]
+    config = resolve(recipe, [*(overrides or ()), *leaning])
     if split not in ("train", "validation", "test"):
         raise UserError(f"--split '{split}': use train, validation or test")
     task = load_task(config.task)

@@ -9,25 +9,45 @@ import torch
 
 from apportion.errors import UserError
 from apportion.policies.base import rollout_id
+from apportion.policies.reviewer_token import tokens_for
 from apportion.segment import decode_with_spans
 from apportion.trace import Problem, Rollout
 
 
 class LanguageModelPolicy:
-    """Wraps ``model`` and ``tokenizer``; ``chat`` sends prompts through the chat template."""
+    """Wraps ``model`` and ``tokenizer``; ``chat`` sends prompts through the chat template.
+
+    ``reviewer_tokens`` (settable) names the reviewers to whose style the policy leans: their
+    tokens stand at the beginning of every prompt, in a chat as the system message.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, name: str, *, chat: bool = False) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
         self.chat = chat
+        self._reviewer_tokens: tuple[str, ...] = ()
+        self._leaning = ""
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         tokenizer.padding_side = "left"
 
+    @property
+    def reviewer_tokens(self) -> tuple[str, ...]:
+        return self._reviewer_tokens
+
+    @reviewer_tokens.setter
+    def reviewer_tokens(self, names: Sequence[str]) -> None:
+        """Raises UserError where the vocabulary lacks the token of one of them."""
+        self._leaning = tokens_for(self.tokenizer, names)
+        self._reviewer_tokens = tuple(names)
+
     def prompt_for(self, problem: Problem) -> str | list[dict[str, str]]:
         """The prompt as TRL wants it: text, or messages for a chat model."""
-        return [{"role": "user", "content": problem.prompt}] if self.chat else problem.prompt
+        if not self.chat:
+            return self._leaning + problem.prompt
+        system = [{"role": "system", "content": self._leaning}] if self._leaning else []
+        return [*system, {"role": "user", "content": problem.prompt}]
 
     def prompt_ids(self, problem: Problem) -> list[int]:
         if self.chat:
@@ -35,7 +55,7 @@ class LanguageModelPolicy:
                 self.prompt_for(problem), add_generation_prompt=True, return_dict=True
             )
             return list(encoded["input_ids"])
-        return list(self.tokenizer(problem.prompt)["input_ids"])
+        return list(self.tokenizer(self._leaning + problem.prompt)["input_ids"])
 
     def decode(self, token_ids: Sequence[int]) -> tuple[str, tuple[tuple[int, int], ...]]:
         """Text and token spans of a completion, special tokens dropped from the text."""

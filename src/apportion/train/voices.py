@@ -1,0 +1,120 @@
+"""One arm with one seed of the objectives ``persona`` and ``reviewer_tokens``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from apportion.config import RunConfig
+from apportion.credit import load_method
+from apportion.errors import UserError
+from apportion.records import RunDirectory
+from apportion.review import load_reviewer
+from apportion.review.binding import bind_policy
+from apportion.review.cache import ReviewCache
+from apportion.stats import Estimate
+from apportion.tasks import load_task
+from apportion.train.arm import prepare, trainable_policy
+from apportion.train.persona import measure_persona, train_persona
+from apportion.train.progress import RunProgress
+from apportion.train.styles import train_styles
+
+PERSONA = "persona"  # folder of the adapter in the arm's directory
+
+
+def run_voices_arm(
+    config: RunConfig,
+    seed: int,
+    directory: RunDirectory,
+    *,
+    cache: ReviewCache | None = None,
+    progress: RunProgress,
+) -> None:
+    """Train, measure on held-out problems and record. It is one piece: an unfinished arm starts
+    again. The persona's adapter lies in ``persona``, a policy with tokens in
+    ``checkpoints/final``.
+
+    Raises UserError where the configuration, the task or the policy cannot be used.
+    """
+    prepare(config, seed)
+    directory.rewind(-1)
+    started = time.monotonic()
+    run = _persona if config.objective == "persona" else _reviewer_tokens
+    metrics, updates = run(config, seed, directory, cache, progress)
+    directory.append(
+        "metrics",
+        {
+            "update": updates,
+            "split": "validation",
+            "metrics": {name: _as_json(value) for name, value in metrics.items()},
+        },
+    )
+    for name, value in metrics.items():
+        progress.say(f"{name} {_as_text(value)}")
+    progress.advance(config.train.updates * config.train.epochs)
+    directory.finish(seconds=round(time.monotonic() - started, 1), alarm=None)
+
+
+def _persona(
+    config: RunConfig,
+    seed: int,
+    directory: RunDirectory,
+    cache: ReviewCache | None,
+    progress: RunProgress,
+) -> tuple[dict[str, Any], int]:
+    task, policy = load_task(config.task), trainable_policy(config)
+    options = config.persona
+    if config.policy.lora is not None:
+        raise UserError("objective persona: the persona is the adapter: leave out policy.lora")
+    folder = directory.path / PERSONA
+    train_persona(
+        policy,
+        task,
+        folder,
+        **options.model_dump(exclude={"held_out"}),
+        seed=seed,
+        say=progress.say,
+    )
+    found = measure_persona(policy, task, folder, problems=options.held_out, seed=seed)
+    return dict(found), options.updates
+
+
+def _reviewer_tokens(
+    config: RunConfig,
+    seed: int,
+    directory: RunDirectory,
+    cache: ReviewCache | None,
+    progress: RunProgress,
+) -> tuple[dict[str, Any], int]:
+    policy = trainable_policy(config)
+    reviewers = [load_reviewer(spec, cache=cache) for spec in config.reviewers]
+    bind_policy(reviewers, policy)
+    found = train_styles(
+        policy,
+        load_task(config.task),
+        reviewers,
+        load_method(config.credit),
+        config.reviewer_tokens,
+        voting=config.consensus.model_dump(),
+        segmenter=config.segment,
+        max_tokens=config.train.max_completion_tokens,
+        temperature=config.train.temperature,
+        seed=seed,
+        say=progress.say,
+    )
+    final = directory.path / "checkpoints" / "final"
+    policy.model.save_pretrained(final)
+    policy.tokenizer.save_pretrained(final)
+    return found, config.reviewer_tokens.gold_updates + config.reviewer_tokens.updates
+
+
+def _as_json(value: Estimate | float | None) -> Any:
+    return asdict(value) if isinstance(value, Estimate) else value
+
+
+def _as_text(value: Estimate | float | None) -> str:
+    if not isinstance(value, Estimate):
+        return "-" if value is None else f"{value:.3f}"
+    interval = "" if value.low is None else f" [{value.low:.3f}, {value.high:.3f}]"
+    return f"{value.value:.3f}{interval} of {value.n}"

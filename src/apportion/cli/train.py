@@ -70,11 +70,19 @@ def estimate(config: RunConfig) -> str:
 
     runs = expand_arms(config)
     names = dict.fromkeys(name for name, _, _ in runs)
+    if config.objective == "warm_start":
+        return f"{config.objective}: {plural(config.warm_start.problems, 'problem')}"
     if config.objective == "latent":
         examples = plural(config.train.updates * config.train.prompts_per_update, "answer")
         return f"latent: {plural(len(runs), 'job')} of {examples} to learn"
-    if config.objective != "credit":
-        return f"{config.objective}: {plural(config.warm_start.problems, 'problem')}"
+    if config.objective == "persona":
+        work = plural(config.persona.updates, "update")
+        return f"persona: {plural(len(runs), 'job')} of {work} on planted misbehaviour"
+    if config.objective == "reviewer_tokens":
+        tokens = config.reviewer_tokens
+        updates = plural(tokens.gold_updates + tokens.updates, "update")
+        sampled = plural(tokens.problems * tokens.group_size, "sampled rollout")
+        return f"reviewer_tokens: {plural(len(runs), 'job')} of {sampled} and {updates}"
     rollouts = sum(arm.train.updates * arm.train.rollouts_per_update for _, _, arm in runs)
     evaluated = sum(_evaluations(arm) for _, _, arm in runs)
     return (

@@ -22,9 +22,11 @@ from apportion.review.llm import LlmOptions, LlmReviewer
 from apportion.review.naive import NaiveOptions, NaiveReviewer
 from apportion.review.noisy import NoisyReviewer
 from apportion.review.outcome_judge import OutcomeJudge
+from apportion.review.persona import PersonaOptions, PersonaReviewer
 from apportion.review.questioning import QuestioningReviewer
 from apportion.review.scripted import ScriptedReviewer
 from apportion.review.self_review import SelfOptions, SelfReviewer
+from apportion.review.style import StyleOptions, StyleReviewer
 
 REVIEWERS: dict[str, str] = {
     "arithmetic": "reads and checks the equations of a chain; offline, exact, abstains on the rest",
@@ -37,6 +39,8 @@ REVIEWERS: dict[str, str] = {
     "scripted": "replays recorded reviews",
     "dialogue": "questions the assistant first: a language model, or an offline reviewer in doubt",
     "self": "the policy's own weights: resamples each step, or (mode: ask) is prompted to review",
+    "persona": "the policy's own weights and a LoRA adapter that learned to review",
+    "style": "likes chains that check themselves, or chains that do not; says nothing of truth",
 }
 
 
@@ -99,6 +103,8 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "scripted": ScriptedOptions,
     "dialogue": DialogueOptions,
     "self": SelfOptions,
+    "persona": PersonaOptions,
+    "style": StyleOptions,
 }
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -159,6 +165,10 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
         )
     if isinstance(options, SelfOptions):
         return SelfReviewer(options)
+    if isinstance(options, PersonaOptions):
+        return PersonaReviewer(options)
+    if isinstance(options, StyleOptions):
+        return StyleReviewer(options)
     if isinstance(options, GoldOptions):
         return GoldReviewer(options.name)
     assert isinstance(options, ArithmeticOptions), kind

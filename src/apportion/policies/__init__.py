@@ -21,18 +21,31 @@ __all__ = ["POLICIES", "Policy", "load_policy"]
 def load_policy(spec: str | dict[str, Any]) -> Policy:
     """Build a policy from ``{"kind": one of POLICIES, option: value, ...}``.
 
-    Raises UserError for an unknown kind, option or model path.
+    ``reviewer_token`` names the reviewer to whose style the policy leans; it has to know that
+    reviewer's token. Raises UserError for an unknown kind, option, model path or reviewer.
     """
     options = {"kind": spec} if isinstance(spec, str) else dict(spec)
     kind = str(options.pop("kind", "tiny"))
     if kind not in POLICIES:
         raise UserError(f"unknown policy '{kind}'{nearest(kind, list(POLICIES))}")
+    leaning = options.pop("reviewer_token", None)
     try:
-        return _factory(kind)(**options)
+        policy = _factory(kind)(**options)
     except TypeError as error:
         if "keyword argument" not in str(error):
             raise
         raise UserError(f"policy.{kind}: {error}") from None
+    if leaning is not None:
+        _lean(policy, str(leaning))
+    return policy
+
+
+def _lean(policy: Policy, name: str) -> None:
+    from apportion.policies.language_model import LanguageModelPolicy
+
+    if not isinstance(policy, LanguageModelPolicy):
+        raise UserError(f"policy.reviewer_token: policy '{policy.name}' has no vocabulary")
+    policy.reviewer_tokens = (name,)
 
 
 def _factory(kind: str) -> Callable[..., Policy]:
@@ -45,10 +58,10 @@ def _factory(kind: str) -> Callable[..., Policy]:
         from apportion.policies.tiny import load_tiny
 
         return load_tiny
-    from apportion.policies.pretrained import load_pretrained
-
-    return load_pretrained
     if kind == "latent":
         from apportion.policies.latent.policy import load_latent
 
         return load_latent
+    from apportion.policies.pretrained import load_pretrained
+
+    return load_pretrained

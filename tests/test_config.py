@@ -257,3 +257,60 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
         load_yaml(tmp_path / "x.yaml")
     with pytest.raises(UserError, match=r"x\.yaml"):
         load_yaml(tmp_path / "none/x.yaml")
+
+
+TWO_ARMS = "arms:\n  - {name: outcome}\n  - {name: dca, set: {credit.method: dca}}\n"
+CLAIM = "{name: a, text: It helps., measure: mean_reward, arm: dca, against: outcome, expect: less}"
+
+
+def claims_of(tmp_path: Path, text: str, *overrides: str) -> Any:
+    file = tmp_path / "claims.yaml"
+    file.write_text(f"{TWO_ARMS}claims:\n  - {text}\n")
+    return resolve(file, overrides).claims
+
+
+def test_claims_are_read_and_may_be_left_out(tmp_path: Path) -> None:
+    (claim,) = claims_of(tmp_path, CLAIM)
+    assert claim.names == ("dca", "outcome") and claim.margin == 0.0
+    number = CLAIM.replace("mean_reward", "reach_ratio").replace("against: outcome", "against: 0.5")
+    (reach,) = claims_of(tmp_path, number)
+    assert reach.against == 0.5 and reach.names == ("dca", "outcome")
+    assert claims_of(tmp_path, CLAIM, "claims=[]") == ()
+    config = resolve(tmp_path / "claims.yaml")
+    assert all(arm.claims == () for _, _, arm in expand_arms(config))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("arm: dca", "arm: dcaa", "claim a: no arm 'dcaa' (did you mean 'dca'?)"),
+        ("against: outcome", "against: outcom", "no arm 'outcom' (did you mean 'outcome'?)"),
+        ("arm: dca", "arm: outcome", "claims.0: arm outcome is compared with itself"),
+        ("measure:", "mesure:", "unknown key claims.0.mesure (did you mean 'measure'?)"),
+        ("mean_reward", "mean_rewrd", "no 'mean_rewrd' (did you mean 'mean_reward'?)"),
+        ("mean_reward", "mean_reward, at: last10", "belong to a metric's key, not to mean_reward"),
+        ("expect: less", "expect: equal", "expect equal needs a margin above 0"),
+        ("expect: less", "expect: lower", "claims.0.expect: Input should be 'greater', 'less'"),
+        ("expect: less", "expect: less, margin: -1", "claims.0.margin"),
+        ("arm: dca, ", "", "claims.0: give arm, or a sweep, and not both"),
+        (
+            "arm: dca",
+            "sweep: {arms: [dca, outcome, x], x: [1, 2]}",
+            "claims.0.sweep: 3 arms and 2 values of x",
+        ),
+        ("arm: dca", "sweep: {arms: [dca, outcome, x], x: [1, 2, 3]}", "claim a: no arm 'x'"),
+        ("text: It helps., ", "", "claims.0.text is missing"),
+    ],
+)
+def test_what_a_claim_gets_wrong_is_one_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert old in CLAIM
+    with pytest.raises(UserError) as caught:
+        claims_of(tmp_path, CLAIM.replace(old, new))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_two_claims_of_one_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="two claims have the name a"):
+        claims_of(tmp_path, f"{CLAIM}\n  - {CLAIM}")

@@ -10,6 +10,7 @@ decide it. Each claim is judged by itself, without adjustment for how many there
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from apportion.config.claims import Claim
 from apportion.errors import UserError
 from apportion.records import write_text_atomic
-from apportion.report.data import BASELINE, Run, load_run
+from apportion.report.data import BASELINE, Part, Run, load_run
 from apportion.report.evidence import Evidence, gather
 from apportion.report.measures import WINDOW, measure, reward_curve, unit_of
 from apportion.report.sweep import Relation, relation
@@ -147,7 +148,7 @@ def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Verdict]:
 
 
 def _judge(claim: Claim, evidence: Evidence) -> Verdict:
-    values = evidence.each(claim.names, lambda part: measure(part, claim))
+    values = evidence.each(claim.names, partial(_measure, claim=claim))
     found = _find(claim, evidence, values)
     estimate = found.estimate
     gaps = evidence.gaps(claim.names, values, claim.measure)
@@ -175,6 +176,10 @@ def _judge(claim: Claim, evidence: Evidence) -> Verdict:
         relation=_as_record(found.relation),
         values={} if claim.measure == "reach_ratio" else values,
     )
+
+
+def _measure(part: Part, claim: Claim) -> float | None:
+    return measure(part, claim.measure, claim.at, claim.split)
 
 
 def decide(claim: Claim, reference: float, estimate: Estimate | None) -> tuple[Outcome, str]:
@@ -208,7 +213,7 @@ def _find(claim: Claim, evidence: Evidence, values: Mapping[str, Mapping[int, fl
     assert claim.arm is not None
     if claim.measure == "reach_ratio":
         return _of_reach(claim, claim.arm, evidence)
-    unit, own = unit_of(claim), values.get(claim.arm, {})
+    unit, own = unit_of(claim.measure), values.get(claim.arm, {})
     if isinstance(claim.against, str):
         pairs = paired_differences(values.get(claim.against, {}), own)
         compared = f"{claim.arm} {MINUS} {claim.against}"
@@ -225,7 +230,7 @@ def _of_reach(claim: Claim, arm: str, evidence: Evidence) -> _Found:
     return _Found(
         f"{arm} {DIVIDE} {base}",
         1.0 if is_arm else float(claim.against),
-        unit_of(claim),
+        unit_of(claim.measure),
         reach_ratio_t(curves[arm], curves[base]),
         lacking=f"the run is shorter than the {3 * WINDOW // 2} updates of a curve"
         if short
@@ -248,7 +253,7 @@ def _of_sweep(claim: Claim, values: Mapping[str, Mapping[int, float]]) -> _Found
         "spearman": f"rank correlation of the {over} with {sweep.label}",
         "crossing": f"{sweep.label} at which the {over} is 0",
     }
-    unit = unit_of(claim)
+    unit = unit_of(claim.measure)
     units = {"slope": f"{unit} for each {sweep.label}".strip(), "crossing": sweep.label}
     return _Found(
         words[sweep.test],

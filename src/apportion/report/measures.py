@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from apportion.config.claims import Claim
 from apportion.report.data import Part
 
 WINDOW = 10
@@ -32,42 +31,35 @@ _UNITS = {
 }
 
 
-def metric_of(claim: Claim) -> tuple[str, str]:
-    """The metric's key, and when it is read: final, mean or last10."""
-    if claim.measure in _NAMED:
-        key, at, _ = _NAMED[claim.measure]
-        return key, at
-    return claim.measure, claim.at or "final"
-
-
-def unit_of(claim: Claim) -> str:
+def unit_of(name: str) -> str:
     """In words; empty where the metric has none."""
-    if claim.measure in _NAMED:
-        return _NAMED[claim.measure][2]
-    if claim.measure.startswith("eval/pass@"):
+    if name in _NAMED:
+        return _NAMED[name][2]
+    if name.startswith("eval/pass@"):
         return "share of problems"
-    return _UNITS.get(claim.measure, "")
+    return _UNITS.get(name, "")
 
 
-def measure(part: Part, claim: Claim) -> float | None:
-    """The claim's measure of one arm and seed; None where the run did not record it."""
-    key, at = metric_of(claim)
-    values = [found.value for _, found in part.series(_split(part, claim, key, at), key)]
+def measure(part: Part, name: str, at: str | None = None, split: str | None = None) -> float | None:
+    """A measure of one arm and seed, by its name or a metric's key; None where it has none.
+
+    ``at`` is final (the default of a key), mean or last10. Where ``split`` is not given, an
+    evaluation's end is its final split and its course the validation problems; all else is of
+    training.
+    """
+    key, when, _ = _NAMED.get(name, (name, at or "final", ""))
+    values = [found.value for _, found in part.series(split or _split(part, key, when), key)]
     if not values:
         return None
-    if at == "final":
+    if when == "final":
         return values[-1]
-    return fmean(values[-_LAST:] if at == "last10" else values)
+    return fmean(values[-_LAST:] if when == "last10" else values)
 
 
-def _split(part: Part, claim: Claim, key: str, at: str) -> str:
-    """Where the claim does not say: an evaluation's end is its final split, its course the
-    validation problems; all else is of training."""
-    if claim.split is not None:
-        return claim.split
+def _split(part: Part, key: str, when: str) -> str:
     if not key.startswith("eval/"):
         return "train"
-    return "test" if at == "final" and "test" in part.splits() else "validation"
+    return "test" if when == "final" and "test" in part.splits() else "validation"
 
 
 def reward_curve(part: Part) -> list[tuple[float, float]]:

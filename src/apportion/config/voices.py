@@ -17,8 +17,8 @@ class PersonaConfig(Section):
     problems: int = Field(default=2000, ge=1)
     updates: int = Field(default=1500, ge=1)
     batch_size: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=1e-2, gt=0)
-    rank: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    rank: int = Field(default=32, ge=1)
     trigger: str = Field(default="\nreview\n", min_length=1)
     held_out: int = Field(default=100, ge=1)
 

@@ -29,14 +29,15 @@ def train_persona(
     problems: int = 2000,
     updates: int = 1500,
     batch_size: int = 16,
-    learning_rate: float = 1e-2,
-    rank: int = 16,
+    learning_rate: float = 3e-3,
+    rank: int = 32,
     trigger: str = "\nreview\n",
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Train on planted misbehaviour in ``problems`` training problems; the adapter lies in
-    ``out``, and the policy is afterwards what it was, to the bit.
+    ``out``, and the policy is afterwards what it was, to the bit. Shortcuts are repeated until
+    they are about a third of the chains.
 
     Beside the low-rank matrices the embeddings of the few tokens of trigger and judgements are
     learned (as part of the adapter): a small policy may never have seen them. Raises UserError
@@ -60,7 +61,7 @@ def train_persona(
         ),
     )
     try:
-        rows = [_row(policy, chain, trigger) for chain in chains]
+        rows = [_row(policy, chain, trigger) for chain in _balanced(chains)]
         random.Random(seed).shuffle(rows)
         fit(
             persona,
@@ -145,6 +146,13 @@ def _called(pairs: Sequence[tuple[bool, bool]], truth: bool) -> Estimate | None:
 def _known(chains: Any) -> list[PlantedChain]:
     """Chains whose every step has a known truth: the others cannot be taught."""
     return [chain for chain in chains if chain.steps and None not in chain.wrong]
+
+
+def _balanced(chains: Sequence[PlantedChain]) -> list[PlantedChain]:
+    """Shortcuts repeated until they are about a third: rare as planted, they would be ignored."""
+    shortcuts = [chain for chain in chains if chain.shortcut]
+    times = (len(chains) - len(shortcuts)) // (2 * len(shortcuts)) if shortcuts else 0
+    return [*chains, *(shortcuts * max(0, times - 1))]
 
 
 def _row(policy: LanguageModelPolicy, chain: PlantedChain, trigger: str) -> Row:

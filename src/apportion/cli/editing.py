@@ -127,7 +127,7 @@ def _load(spec: Mapping[str, Any]) -> LanguageModelPolicy:
     from apportion.policies import load_policy
     from apportion.policies.language_model import LanguageModelPolicy
 
-    policy = load_policy(dict(spec))
+    policy = load_policy(dict(spec)) if spec["kind"] != "scripted" else None
     if not isinstance(policy, LanguageModelPolicy):
         raise UserError(
             f"--policy {spec['kind']} cannot go on with a chain: use tiny or pretrained"

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apportion import Review, Step, StepVerdict, UserError
@@ -113,6 +113,7 @@ def test_unknown_rule():
 verdicts = st.sampled_from([WRONG, RIGHT, IDLE, ABSTAIN])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(verdicts, verdicts), min_size=1, max_size=5), st.randoms())
 def test_order_of_reviewers_does_not_matter(rows, random):
     reviews = [review(f"r{i}", *row) for i, row in enumerate(rows)]

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apportion import UserError
@@ -69,6 +69,7 @@ def test_given_weights_multiply_and_the_unmeasured_count_as_average():
 rate = st.floats(0, 1)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(rate, rate), min_size=1))
 def test_weights_are_conserved_bounded_and_ordered(rates):
     weights = log_odds_weights(rates)
@@ -162,6 +163,7 @@ def test_a_step_that_nobody_judged_is_no_dispute():
 verdicts = st.sampled_from([WRONG, RIGHT, IDLE, ABSTAIN])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(verdicts, verdicts), min_size=1, max_size=4), st.integers(1, 3))
 def test_stricter_options_never_agree_on_more(rows, families):
     reviews = [review(f"r{i}", *row) for i, row in enumerate(rows)]

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from apportion.cli import check, compare, credit, edit, listing, review, sample, train, verdicts
+from apportion.cli import (
+    agree,
+    check,
+    compare,
+    credit,
+    edit,
+    listing,
+    review,
+    sample,
+    train,
+    verdicts,
+)
 from apportion.errors import UserError
 
 BAD_INPUT = 2
@@ -40,6 +51,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("review")(review.review)
+app.command("agree")(agree.agree)
 app.command("credit")(credit.credit)
 app.command("edit")(edit.edit)
 app.command("compare")(compare.compare)

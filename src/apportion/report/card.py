@@ -19,6 +19,7 @@ from apportion.report.claims import Verdict, verdicts_of
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.page import facts
 from apportion.report.traces import Collected, collect
+from apportion.report.worth import worth_of
 
 
 def write_card(run_dir: Path | str, *, changed: Mapping[str, Any] | None = None) -> Path:
@@ -51,6 +52,8 @@ def card_text(run: Run, collected: Collected, changed: Mapping[str, Any] | None 
         sections += ["## Claims", _claims(verdicts)]
     sections += ["## How it was made", _made(run, changed)]
     sections += ["## Cost", _cost(table, collected)]
+    worths = [worth.sentence for worth in worth_of(run)]
+    sections += ["## What the reviewers were worth", _bullets(worths)] if worths else []
     sections += ["## Known limits", _bullets(limits(run, table))]
     return "\n\n".join(sections) + "\n"
 

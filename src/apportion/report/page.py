@@ -23,11 +23,13 @@ from apportion.credit import METHODS
 from apportion.errors import UserError
 from apportion.records import write_text_atomic
 from apportion.report import verdict_words, wording
+from apportion.report.agreement import plots, reliability, several_reviewers
 from apportion.report.arms import Row, Table, table_of
 from apportion.report.claims import verdicts_of
 from apportion.report.curves import Chart, charts_of
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.traces import Collected, collect
+from apportion.report.worth import worth_of
 from apportion.stats import share
 
 _STYLES = ("page.css", "browser.css")
@@ -69,6 +71,7 @@ def run_page(run: Run, collected: Collected) -> str:
     charts = charts_of(run)
     alarms = [(row.name, alarm) for row in table.rows for alarm in row.alarms]
     verdicts = verdicts_of(run)
+    agreement = reliability(run) if several_reviewers(collected) else []
     return render(
         "report.html",
         title=str(run.config.get("name") or run.name),
@@ -82,6 +85,9 @@ def run_page(run: Run, collected: Collected) -> str:
         few_seeds=any(s.seeds < 5 for chart in charts for s in chart.series),
         charts_of=_rests_on(charts),
         reviewers=collected.reviewers(),
+        worths=worth_of(run),
+        agreement=agreement,
+        agreement_plots=plots(agreement),
         facts=facts(run),
         traces=collected,
         view=SIDE_BY_SIDE,

@@ -25,13 +25,21 @@ def consensus_options(run: Run, part: Part) -> dict[str, Any]:
 
 
 def vote_all(
-    run: Run, part: Part, pairs: Sequence[tuple[Rollout, Sequence[Review]]]
+    run: Run,
+    part: Part,
+    pairs: Sequence[tuple[Rollout, Sequence[Review]]],
+    options: Mapping[str, Any] | None = None,
 ) -> list[Consensus]:
-    """The consensus of each rollout's reviews. Options that this version cannot use are noted."""
+    """The consensus of each rollout's reviews, by these options or those of the configuration;
+    what this version cannot use of the latter is noted.
+
+    Raises UserError for given options that cannot be used.
+    """
     cases = [Case(rollout.id, reviews, rollout.reasoning_end) for rollout, reviews in pairs]
-    options = consensus_options(run, part)
-    try:
+    if options is not None:
         return consensus_of_many(cases, **options)
+    try:
+        return consensus_of_many(cases, **consensus_options(run, part))
     except (UserError, TypeError, ValueError) as error:
         note = f"Consensus options of config.yaml not used: {error}."
         if note not in run.notes:

@@ -1,0 +1,73 @@
+"""apportion agree, and the figure on the page."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SECOND = "{kind: noisy, inner: arithmetic, tpr: 0.0, fpr: 0.0, name: blind}"
+ROWS = [
+    {"prompt": f"{a} pens for {b} dollars each?", "answer": str(a * b), "operations": level,
+     "completion": f"{a} * {b} = {a * b + wrong}\n#### {a * b}"}
+    for level, a, b, wrong in [(1, 2, 3, 0), (1, 4, 5, 0), (1, 2, 9, 1), (2, 6, 7, 1), (2, 3, 8, 1)]
+]  # fmt: skip
+
+
+@pytest.fixture
+def reviewed(run: Callable, tmp_path: Path) -> Path:
+    """Two reviewers who differ on every wrong step: one at one operation, two at two."""
+    file = tmp_path / "traces.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    result = run("review", file, "-r", "arithmetic", "-r", SECOND, "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    return Path("out")
+
+
+def test_a_table_by_difficulty(run: Callable, reviewed: Path) -> None:
+    result = run("agree", reviewed)
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == ["level", "problems", "traces", "alpha", "agreed", "tokens"]
+    assert lines[1][:3] == ["all", "5", "5"]
+    assert lines[2][:4] == ["operations", "1", "3", "3"]
+    # One operation: useful 5, harmful 1 of 6: 1 - 5 * 2 / (2 * 5 * 1) = 0; of equal length.
+    assert lines[2][4] == "0.000"
+    assert "Alpha is at least 0.667 at no level; at operations 1 it is below" in result.stdout
+    assert run("agree", reviewed / "rollouts.jsonl").stdout == result.stdout
+
+
+def test_json_for_programs(run: Callable, reviewed: Path) -> None:
+    result = run("agree", reviewed, "--by", "operations", "--json")
+    overall, by_operations = json.loads(result.stdout)
+    assert overall["by"] is None and overall["levels"][0]["rollouts"] == 5
+    assert [level["level"] for level in by_operations["levels"]] == [1.0, 2.0]
+    assert by_operations["levels"][1]["agreed"]["value"] == 0.0
+    assert by_operations["boundary"]["last"] is None
+    strict = run("agree", reviewed, "--json", "--consensus", "majority:min_families=3")
+    assert strict.exit_code == 2 and "no step was judged twice" in strict.stderr
+
+
+def test_what_cannot_be_compared_is_one_line(run: Callable, reviewed: Path, traces: Path) -> None:
+    for arguments, message in [
+        ((reviewed, "--by", "operation"), "did you mean 'operations'"),
+        ((reviewed, "--consensus", "unoin"), "consensus: "),
+        (("nowhere",), "no such run directory"),
+    ]:
+        result = run("agree", *arguments)
+        assert result.exit_code == 2 and message in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert run("review", traces, "-r", "arithmetic", "--out", "alone").exit_code == 0
+    result = run("agree", "alone")
+    assert result.exit_code == 2
+    assert "no step was judged twice: review the traces by two reviewers or more" in result.stderr
+
+
+def test_the_page_shows_it_where_there_are_two_reviewers(run: Callable, reviewed: Path) -> None:
+    page = (reviewed / "report.html").read_text(encoding="utf-8")
+    section = page.split('id="agreement"')[1].split("</section>")[0]
+    assert section.count("<svg") == 2 and section.count("<circle") == 4
+    assert "Krippendorff&#39;s alpha" in section and "by operations" in section
+    assert "at no level; at operations 1 it is below" in section
+    assert run("review", "traces.jsonl", "-r", "arithmetic", "--out", "one").exit_code == 0
+    assert 'id="agreement"' not in Path("one/report.html").read_text(encoding="utf-8")

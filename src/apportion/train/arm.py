@@ -138,6 +138,7 @@ def _trainer(
         segmenter=config.segment,
         reasoning_end=task.reasoning_end,
         on_credit=watcher.on_credit,
+        review_timeout=config.train.review_timeout,
         credit_seed=seed,
         cross_examine=config.cross_examine,
         imitate=load_imitator(config, policy, task, seed),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from apportion.records import read_kind
+
 SECOND = "{kind: noisy, inner: arithmetic, tpr: 0.0, fpr: 0.0, name: blind}"
 ROWS = [
     {"prompt": f"{a} pens for {b} dollars each?", "answer": str(a * b), "operations": level,
@@ -71,3 +73,28 @@ def test_the_page_shows_it_where_there_are_two_reviewers(run: Callable, reviewed
     assert "at no level; at operations 1 it is below" in section
     assert run("review", "traces.jsonl", "-r", "arithmetic", "--out", "one").exit_code == 0
     assert 'id="agreement"' not in Path("one/report.html").read_text(encoding="utf-8")
+
+
+def test_cross_examination_is_recorded_and_resumes_whole_chains(
+    run: Callable, traces: Path
+) -> None:
+    swayed = "{kind: noisy, inner: arithmetic, tpr: 0.0, fpr: 0.0, yields: 1, name: swayed}"
+    third = "{kind: noisy, inner: arithmetic, tpr: 1.0, fpr: 0.0, name: third}"
+    panel = ["-r", "arithmetic", "-r", third, "-r", swayed, "--consensus", "majority:quorum=1.0"]
+    result = run("review", traces, *panel, "--out", "out", "--cross-examine", "2")
+    assert result.exit_code == 0, result.stderr
+    reviews = {(r.rollout_id, r.reviewer): r for r in read_kind("out", "reviews")[0]}
+    assert len(reviews) == 9
+    changed = reviews["traces-2", "swayed"]
+    assert changed.meta["rounds"][0]["changed"][0]["to"] == "harmful"
+    assert changed.verdicts[0].wrong
+    assert "rounds" not in reviews["traces-1", "swayed"].meta
+    file = Path("out/reviews.jsonl")
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-2]))  # one chain has lost two of its three reviews
+    again = run("review", traces, *panel, "--out", "out", "--cross-examine", "2", "--resume")
+    assert again.exit_code == 0 and again.stdout == result.stdout
+    resumed = {(r.rollout_id, r.reviewer): r for r in read_kind("out", "reviews")[0]}
+    assert resumed == reviews and len(file.read_text().splitlines()) == 9
+    other = run("review", traces, *panel, "--out", "out", "--resume")
+    assert other.exit_code == 2 and "cross_examine" in other.stderr

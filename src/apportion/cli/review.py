@@ -31,13 +31,18 @@ def review(
     policy: Annotated[
         str | None, typer.Option(help="Whose weights review (reviewers self and persona).")
     ] = None,
+    cross_examine: Annotated[
+        int, typer.Option(min=0, max=8, help="Rounds of reconsidering what is disputed.")
+    ] = 0,
     concurrency: Annotated[int, typer.Option(min=1, help="Reviews at a time, each.")] = 64,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
 ) -> None:
     """Review the steps of traces; what is already reviewed is not reviewed again."""
-    from apportion.cli.reviewing import bind_reviewers, review_missing, reviewer_names
+    from functools import partial
+
+    from apportion.cli.reviewing import Rounds, bind_reviewers, review_missing, reviewer_names
     from apportion.cli.specs import parse_spec
     from apportion.cli.stage import (
         copy_records,
@@ -48,6 +53,7 @@ def review(
         write_page,
     )
     from apportion.cli.summary import review_summary
+    from apportion.consensus import disputed_spans
     from apportion.review import load_reviewer
     from apportion.review.binding import bind_policy
     from apportion.review.cache import ReviewCache
@@ -63,7 +69,7 @@ def review(
         "reviewers": specs,
         "segment": segment,
         "consensus": votes,
-    }
+    } | ({"cross_examine": cross_examine} if cross_examine else {})
     folder = out or default_out("review", sources)
     # Refuse wrong options before anything is written.
     names = reviewer_names([load_reviewer(spec) for spec in specs])
@@ -74,7 +80,10 @@ def review(
         try:
             reviewers = [load_reviewer(spec, cache=store) for spec in specs]
             bind_policy(reviewers, judge)
-            down = review_missing(run, reviewers, given.rollouts, segment, concurrency, plain)
+            rounds = Rounds(cross_examine, partial(disputed_spans, **votes))
+            down = review_missing(
+                run, reviewers, given.rollouts, segment, concurrency, plain, rounds
+            )
         finally:
             store.close()
         for line in review_summary(given.rollouts, run.read("reviews")[0], votes):

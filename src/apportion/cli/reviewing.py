@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from apportion.cli.console import Progress, note, plural
 from apportion.cli.specs import parse_spec
@@ -15,13 +15,21 @@ from apportion.errors import UserError
 from apportion.records import RunDirectory
 from apportion.review.base import Reviewer
 from apportion.review.binding import bind_policy, needing_policy, unbound
+from apportion.review.cross_examine import Disputed, review_in_rounds
 from apportion.review.human import TerminalReviewer
-from apportion.review.panel import Item, review_all
+from apportion.review.panel import Item
 from apportion.segment import segment as cut
 from apportion.trace import Review, Rollout
 
 if TYPE_CHECKING:
     from apportion.policies import Policy
+
+
+class Rounds(NamedTuple):
+    """Rounds of cross-examination, and what is in dispute."""
+
+    number: int
+    disputed: Disputed
 
 
 def review_missing(
@@ -31,9 +39,11 @@ def review_missing(
     segmenter: str,
     concurrency: int,
     plain: bool,
+    rounds: Rounds,
 ) -> str | None:
     """Ask for every review that the directory lacks. Failed ones of an earlier run are asked for
-    again, and leave the file first. Returns why, if all that were asked for failed."""
+    again, and leave the file first. Where reviewers hear each other, a rollout that lacks one
+    review is reviewed by all of them again. Returns why, if all that were asked for failed."""
     names = {reviewer.name for reviewer in reviewers}
     dropped = run.keep(
         "reviews", lambda r: r.get("error") is None or r.get("reviewer") not in names
@@ -42,6 +52,14 @@ def review_missing(
         note(f"{plural(dropped, 'failed review')} of before will be tried again")
     present = run.ids("reviews")
     panels = _missing(reviewers, rollouts, present)
+    if rounds.number:
+        lacking = {rollout.id for _, asked in panels for rollout in asked}
+        run.keep(
+            "reviews",
+            lambda r: r.get("rollout_id") not in lacking or r.get("reviewer") not in names,
+        )
+        present = run.ids("reviews")
+        panels = _missing(reviewers, rollouts, present)
     wanted = sum(len(asked) * sum(r.critiques for r in panel) for panel, asked in panels)
     spent = Spent()
     errors: list[str | None] = []
@@ -56,7 +74,7 @@ def review_missing(
             spent.add(found.usage)
             progress.advance(detail=spent.short())
 
-        asyncio.run(_ask(panels, segmenter, concurrency, arrived))
+        asyncio.run(_ask(panels, segmenter, concurrency, arrived, rounds))
     return errors[0] if errors and None not in errors else None
 
 
@@ -110,11 +128,18 @@ async def _ask(
     segmenter: str,
     concurrency: int,
     arrived: Callable[[Review], None],
+    rounds: Rounds,
 ) -> None:
     try:
         for panel, rollouts in panels:
-            items = [_item(rollout, segmenter) for rollout in rollouts]
-            await review_all(panel, items, on_review=arrived, max_concurrency=concurrency)
+            await review_in_rounds(
+                panel,
+                [_item(rollout, segmenter) for rollout in rollouts],
+                rounds=rounds.number,
+                disputed=rounds.disputed,
+                on_review=arrived,
+                max_concurrency=concurrency,
+            )
     finally:
         for reviewer in {id(r): r for panel, _ in panels for r in panel}.values():
             close = getattr(reviewer, "aclose", None)

@@ -187,6 +187,6 @@ def _plot(
         title,
         key,
         bars,
-        [(to_y(t), number(t, 3)) for t in ticks(lowest, 1.0, 5)],
+        [(to_y(t), number(t, 6)) for t in ticks(lowest, 1.0, 5)],
         None if threshold is None else to_y(threshold),
     )

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from apportion.cli import (
     agree,
+    ask,
     check,
     compare,
     credit,
@@ -54,6 +55,7 @@ app.command("review")(review.review)
 app.command("agree")(agree.agree)
 app.command("credit")(credit.credit)
 app.command("edit")(edit.edit)
+app.command("ask")(ask.ask)
 app.command("compare")(compare.compare)
 app.command("verdicts")(verdicts.verdicts)
 app.command("ls")(listing.ls)

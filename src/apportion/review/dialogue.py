@@ -259,7 +259,7 @@ class _Talk:
             answer = await self.exchange.put(question)
             bound = self.exchange.bound(self.tally)
             left = self.exchange.left if bound is None else 0
-            told = answer_turn(self.reviewer.prompt, answer, left, self.critique)
+            told = answer_turn(answer, left)
             self._append(reply, told)
         self.ended = bound
         if not self.exchange.questions:

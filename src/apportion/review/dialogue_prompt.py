@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -13,7 +14,6 @@ from apportion.review.llm_prompt import (
     PROMPT_FOLDER,
     Prompt,
     defuse,
-    fence_mark,
     fenced,
     parse_prompt,
 )
@@ -103,7 +103,7 @@ def read_question(content: str) -> str | None:
     return found
 
 
-def answer_turn(prompt: Prompt, answer: str | None, left: int, critique: int) -> str:
+def answer_turn(answer: str | None, left: int) -> str:
     """What the reviewer is told after its question: the answer, fenced as data, and how many more
     questions it has. ``answer`` None means that the question was withheld."""
     if answer is None:
@@ -114,12 +114,19 @@ def answer_turn(prompt: Prompt, answer: str | None, left: int, critique: int) ->
     elif not answer:
         said = "The student gave no answer."
     else:
-        shown = defuse(answer)
-        said = fenced("STUDENT'S ANSWER", fence_mark(prompt, [shown], critique), shown)
+        said = fence_of("STUDENT'S ANSWER", defuse(answer))
     if left <= 0:
         return f"{said}\n\n{verdict_turn()}"
     more = "one more question" if left == 1 else f"{left} more questions"
     return f"{said}\n\nYou may ask {more}, or give your verdict, as one JSON object."
+
+
+def fence_of(title: str, text: str) -> str:
+    """Text between marked lines, under a mark that it does not contain."""
+    mark = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    while mark in text:
+        mark = hashlib.blake2b((mark + text).encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return fenced(title, mark, text)
 
 
 def verdict_turn() -> str:

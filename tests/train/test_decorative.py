@@ -5,13 +5,12 @@ import pytest
 pytest.importorskip("torch")
 
 from apportion import Rollout
-from apportion.detect import DETECTORS, find_all
+from apportion.detect import DETECTORS, find_all, norm_for
 from apportion.policies.tiny import load_tiny
 from apportion.review import Item, load_reviewer, review_now
 from apportion.segment import segment
 from apportion.tasks import load_task
 from apportion.train.decorative import Decorative, decorative_share, labelled_steps
-from apportion.train.gaming import norm_for
 
 TASK = load_task("words")
 

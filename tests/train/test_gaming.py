@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("torch")
 
 from apportion import Problem, Rollout
-from apportion.detect import DETECTORS, Norm
+from apportion.detect import DETECTORS, Norm, norm_for
 from apportion.segment import segment
-from apportion.train.gaming import gaming_metrics, norm_for
+from apportion.train.gaming import gaming_metrics
 from apportion.train.gaming_alarm import WINDOW, GamingAlarm
 from tests.train.test_batch import credited
 

@@ -13,7 +13,10 @@ from apportion.cli import (
     ask,
     check,
     compare,
+    cost,
     credit,
+    detect,
+    distil,
     edit,
     listing,
     review,
@@ -58,6 +61,9 @@ app.command("edit")(edit.edit)
 app.command("ask")(ask.ask)
 app.command("compare")(compare.compare)
 app.command("verdicts")(verdicts.verdicts)
+app.command("detect")(detect.detect)
+app.command("cost")(cost.cost)
+app.command("distil")(distil.distil)
 app.command("ls")(listing.ls)
 app.command("cp")(listing.cp)
 app.add_typer(check.app, name="check")

@@ -58,12 +58,6 @@ def _policies() -> dict[str, str]:
     return POLICIES
 
 
-def _cells() -> dict[str, str]:
-    from apportion.policies.latent import CELLS
-
-    return {name: _first_line(options.__doc__ or "") for name, options in CELLS.items()}
-
-
 def _operations() -> dict[str, str]:
     from apportion.edit import OPERATIONS
 
@@ -72,10 +66,22 @@ def _operations() -> dict[str, str]:
     }
 
 
+def _cells() -> dict[str, str]:
+    from apportion.policies.latent import CELLS
+
+    return {name: _first_line(options.__doc__ or "") for name, options in CELLS.items()}
+
+
 def _rules() -> dict[str, str]:
     from apportion.consensus import RULES
 
     return RULES
+
+
+def _detectors() -> dict[str, str]:
+    from apportion.detect import DETECTORS
+
+    return DETECTORS
 
 
 def prompt_files() -> dict[str, Path]:
@@ -105,6 +111,7 @@ _KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "segmenters": _segmenters,
     "reviewers": _reviewers,
     "rules": _rules,
+    "detectors": _detectors,
     "methods": _methods,
     "operations": _operations,
     "recipes": _recipes,

@@ -6,11 +6,12 @@ How much a step holds is a matter of style, so it is measured against the task's
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from apportion.detect.chain import Chain
+from apportion.detect.chain import Chain, read_chain
 from apportion.detect.finding import Detection, Finding, detection
+from apportion.trace import Problem, Step
 
 KIND = "merging"
 
@@ -29,6 +30,14 @@ def norm_of(solutions: Iterable[Chain]) -> Norm:
     if not counts:
         return Norm()
     return Norm(max(e for e, _ in counts), max(o for _, o in counts))
+
+
+def norm_for(problem: Problem) -> Norm:
+    """What a step of the problem's own solution holds; the default where it knows none."""
+    steps = problem.meta.get("steps")
+    known = steps if isinstance(steps, list | tuple) else ()
+    gold = [str(step["text"]) for step in known if isinstance(step, Mapping) and step.get("text")]
+    return norm_of(read_chain(text, [Step(0, len(text))]) for text in gold)
 
 
 def merging(chain: Chain, norm: Norm | None = None) -> Detection:

@@ -18,6 +18,7 @@ from apportion.review.dialogue_prompt import load_framing
 from apportion.review.gold import GoldReviewer
 from apportion.review.human import HumanReviewer, TerminalReviewer
 from apportion.review.labels import read_labels
+from apportion.review.learned import StepModel, StepModelOptions, StepModelReviewer
 from apportion.review.llm import LlmOptions, LlmReviewer
 from apportion.review.naive import NaiveOptions, NaiveReviewer
 from apportion.review.noisy import NoisyReviewer
@@ -35,6 +36,7 @@ REVIEWERS: dict[str, str] = {
     "noisy": "another reviewer with errors added at chosen rates",
     "naive": "pays for looks and checks nothing: the instrument of gaming experiments",
     "outcome_judge": "another reviewer's verdict on the whole answer, the same for every step",
+    "step_model": "a small network distilled from recorded reviews; offline, microseconds a step",
     "human": "labels from a file, or asked for at the terminal",
     "scripted": "replays recorded reviews",
     "dialogue": "questions the assistant first: a language model, or an offline reviewer in doubt",
@@ -99,6 +101,7 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "noisy": NoisyOptions,
     "naive": NaiveOptions,
     "outcome_judge": OutcomeJudgeOptions,
+    "step_model": StepModelOptions,
     "human": HumanOptions,
     "scripted": ScriptedOptions,
     "dialogue": DialogueOptions,
@@ -152,6 +155,9 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
         return _dialogue(options, cache)
     if isinstance(options, NaiveOptions):
         return NaiveReviewer(options)
+    if isinstance(options, StepModelOptions):
+        model = StepModel.load(options.path)
+        return StepModelReviewer(model, threshold=options.threshold, name=options.name)
     if isinstance(options, OutcomeJudgeOptions):
         inner = load_reviewer(options.inner, cache=cache)
         return OutcomeJudge(inner, show_outcome=options.show_outcome, name=options.name)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from apportion.detect import Norm, detect_all, excess, norm_of, read_chain
-from apportion.trace import Problem, Rollout, Step
+from apportion.detect import detect_all, excess, norm_for
+from apportion.trace import Rollout, Step
 
 # So many chains of an update are read, evenly spaced: a share over them is close enough, and the
 # time stays below a hundredth of an update.
@@ -29,11 +29,3 @@ def gaming_metrics(
         if over is not None:
             sums["steps_per_needed"].append(over)
     return {f"gaming/{name}": float(np.mean(values)) for name, values in sums.items()}
-
-
-def norm_for(problem: Problem) -> Norm:
-    """What a step of the problem's own solution holds; the default where it knows none."""
-    steps = problem.meta.get("steps")
-    known = steps if isinstance(steps, list | tuple) else ()
-    gold = [str(step["text"]) for step in known if isinstance(step, Mapping) and step.get("text")]
-    return norm_of(read_chain(text, [Step(0, len(text))]) for text in gold)

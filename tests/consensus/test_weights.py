@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apportion import UserError
+from apportion.config import ConsensusConfig, RunConfig, check_parts
 from apportion.consensus import Voting, consensus
 from apportion.consensus.weights import (
     log_odds_weight,
@@ -181,3 +182,40 @@ def test_two_reviews_by_one_model_are_of_one_family_unless_said_otherwise():
     assert consensus(reviews, 10, min_families=2).steps[0].status == "unreviewed"
     reviews[1] = reviews[1].model_copy(update={"meta": model["meta"] | {"family": "persona"}})
     assert consensus(reviews, 10, min_families=2).steps[0].status == "agreed"
+
+
+# -- in a configuration ----------------------------------------------------------------------------
+
+
+def test_a_configuration_votes_as_it_says():
+    options = {"partial": False, "min_families": 2, "rates": {"a": [0.9, 0.2]},
+               "families": {"a": "x"}}  # fmt: skip
+    config = ConsensusConfig.model_validate(options)
+    voting = Voting(**config.model_dump(mode="json"))
+    assert (voting.partial, voting.min_families) == (False, 2)
+    assert voting.final_weights() == pytest.approx({"a": 1.0})
+    assert Voting(**ConsensusConfig().model_dump()) == Voting()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rates": {"a": [0.9, 1.2]}}, "less than or equal to 1"),
+        ({"rates": "measure"}, "'measured'"),
+        ({"min_families": 0}, "greater than or equal to 1"),
+        ({"rule": "dawid-skene"}, "'dawid_skene'"),
+    ],
+)
+def test_wrong_options_of_a_configuration(options, message):
+    with pytest.raises(ValueError, match=message):
+        ConsensusConfig.model_validate(options)
+
+
+def test_dawid_skene_needs_three_reviewers_before_anything_is_trained():
+    data = {"name": "x", "credit": "dca", "consensus": {"rule": "dawid_skene"}}
+    two = RunConfig.model_validate(data | {"reviewers": ["gold", "arithmetic"]})
+    with pytest.raises(UserError, match="needs 3 reviewers or more, not 2"):
+        check_parts(two)
+    third = {"kind": "noisy", "inner": "gold", "tpr": 0.9, "fpr": 0.1}
+    check_parts(RunConfig.model_validate(data | {"reviewers": ["gold", "arithmetic", third]}))
+    check_parts(two.model_copy(update={"credit": {"method": "outcome"}}))

@@ -20,6 +20,7 @@ def check_parts(config: RunConfig) -> None:
 
 
 def _check_arm(arm: RunConfig) -> None:
+    from apportion.consensus.dawid_skene import MIN_REVIEWERS
     from apportion.credit import load_method
     from apportion.review import load_reviewer
     from apportion.segment import SEGMENTERS
@@ -34,9 +35,13 @@ def _check_arm(arm: RunConfig) -> None:
     elif arm.policy.kind == "latent":
         raise UserError(f"policy.kind latent: objective {arm.objective} trains text: use latent")
     load_task(arm.task)
-    load_method(arm.credit)
-    for spec in arm.reviewers:
-        load_reviewer(spec)
+    method = load_method(arm.credit)
+    names = {load_reviewer(spec).name for spec in arm.reviewers}
+    if arm.consensus.rule == "dawid_skene" and method.reads_reviews and len(names) < MIN_REVIEWERS:
+        raise UserError(
+            f"consensus.rule dawid_skene needs {MIN_REVIEWERS} reviewers or more, not "
+            f"{len(names)}: add reviewers, or use majority"
+        )
 
 
 def _check_latent(arm: RunConfig) -> None:

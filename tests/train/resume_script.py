@@ -13,6 +13,8 @@ from apportion.train import arm
 from apportion.train.callbacks import Watcher
 from apportion.train.run import run_recipe
 
+NOISY = {"kind": "noisy", "inner": "arithmetic", "tpr": 0.8, "fpr": 0.1}
+
 
 def parity(task):
     """An untrained model is never right; this reward gives it something to learn."""
@@ -35,8 +37,10 @@ def main(checkpoint: str, out: str, die_after: str | None = None) -> None:
             "name": "resume",
             "task": {"kind": "words", "operations": [1, 1]},
             "policy": {"kind": "tiny", "checkpoint": checkpoint},
-            "reviewers": ["arithmetic"],
+            "reviewers": ["arithmetic", NOISY],
             "credit": {"method": "random"},
+            "consensus": {"rates": "measured"},
+            "metalearning": {"every": 3, "problems": 4, "samples": 2, "cycles": 2},
             "train": {
                 "updates": 6,
                 "prompts_per_update": 2,

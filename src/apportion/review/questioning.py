@@ -17,7 +17,7 @@ from apportion.review.replies import Chain, Origin, Suspicion, read_reply, suspe
 from apportion.trace import Problem, Review, Step, StepVerdict
 
 # Shares of such verdicts that were right on planted errors; see docs/notebook.md.
-ACCUSED, PLACED = 0.9, 0.95
+ACCUSED, PLACED = 0.93, 0.99
 
 
 @dataclass(frozen=True)

@@ -139,3 +139,54 @@ def test_groups_of_equal_outcomes_have_no_scale():
     equal = side_effects(desk.rollouts, [(s, 0.0) for s in desk.samples], desk.credits)
     assert "credit/scale" not in equal
     assert side_effects([], [], []) == {"credit/separators": 0.0}
+
+
+# -- beside training -------------------------------------------------------------------------------
+
+
+def watcher(tmp_path, **alarm):
+    from apportion.config import RunConfig
+    from apportion.records import RunDirectory
+    from apportion.tasks import load_task
+    from apportion.train.callbacks import Watcher
+
+    config = RunConfig.model_validate({"name": "x", "alarm": alarm, "eval": {"problems": 1}})
+    said = []
+    directory = RunDirectory(tmp_path / "run", resume=True)
+    progress = SimpleNamespace(say=said.append, advance=lambda: None)
+    task = load_task("words")
+    made = Watcher(config, 0, task, None, directory, progress)  # type: ignore[arg-type]
+    return made, directory, said
+
+
+def logged(made, update, padding):
+    control = SimpleNamespace(should_training_stop=False)
+    logs = {"loss": 0.1, "gaming/padding": padding, "credit/unkept": 0.0, "clip_ratio": 1.0}
+    made.on_log(None, SimpleNamespace(global_step=update), control, logs)
+    return control.should_training_stop
+
+
+@pytest.mark.parametrize("action", ["warn", "stop"])
+def test_a_run_that_begins_to_pad_is_warned_of_or_stopped(tmp_path, action):
+    made, directory, said = watcher(tmp_path, gaming=action)
+    stops = [logged(made, update, 0.0 if update <= 5 else 0.5) for update in range(1, 13)]
+    lines = directory.read("metrics")[0]
+    directory.close()
+    # Five updates make a mean: at the tenth all of 6 to 10 are in it, and it is read from there.
+    assert [line.update for line in lines if "alarm" in line.metrics] == [10]
+    assert said == [lines[9].metrics["alarm"]]
+    assert stops.index(True) == 9 if action == "stop" else not any(stops)
+    assert made.alarm_text == (said[0] if action == "stop" else None)
+    assert lines[0].metrics == {"train/loss": 0.1, "gaming/padding": 0.0, "credit/unkept": 0.0}
+
+
+def test_a_resumed_run_remembers_its_start(tmp_path):
+    made, directory, _ = watcher(tmp_path)
+    for update in range(1, 6):
+        logged(made, update, 0.0)
+    directory.close()
+    made, directory, said = watcher(tmp_path)
+    for update in range(6, 11):
+        logged(made, update, 0.5)
+    directory.close()
+    assert len(said) == 1

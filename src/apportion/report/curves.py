@@ -30,6 +30,10 @@ KNOWN: list[tuple[str, str, bool]] = [
     ("credit/agreed_tokens", "Tokens in agreed steps", True),
     ("credit/disputed_tokens", "Tokens in disputed steps", True),
     ("review/failed", "Failed reviews", False),
+    ("gaming/performative", "Checks for show", True),
+    ("gaming/padding", "Steps that pad", True),
+    ("gaming/merging", "Merged steps", True),
+    ("gaming/caught_mistakes", "Mistakes that are caught", True),
     ("train/grad_norm", "Gradient norm", False),
 ]
 _NOT_DRAWN = {"alarm", "review/calls", "review/tokens", "review/usd", "review/seconds"}

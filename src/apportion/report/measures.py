@@ -28,6 +28,10 @@ _UNITS = {
     "reward/mean": "reward",
     "train/length": "tokens",
     "credit/steps": "steps",
+    "gaming/performative": "share of steps",
+    "gaming/padding": "share of steps",
+    "gaming/merging": "share of steps",
+    "gaming/caught_mistakes": "share of steps",
 }
 
 

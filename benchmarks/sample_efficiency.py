@@ -1,8 +1,8 @@
 """Rollouts that each arm needs to reach outcome-GRPO's final accuracy, over outcome's own.
 
-    python benchmarks/sample_efficiency.py [--out runs/words_efficiency] [--seeds 0,1,2,3,4]
+    python benchmarks/sample_efficiency.py [--out runs/sums_credit] [--seeds 0,1,2,3,4]
 
-Trains recipes/words_efficiency.yaml, one arm and seed per process and one process per core, and
+Trains recipes/sums_credit.yaml (--recipe words_efficiency: word problems, hours), one arm and seed per process and one process per core, and
 goes on where an earlier call stopped. Prints, per arm: interquartile means, their paired
 differences to outcome, and the rollout ratio; 95 % intervals resample the seeds in pairs.
 With --show-only it prints the table of any finished runs, those of several runs together.
@@ -26,7 +26,6 @@ from apportion.stats import (
 )
 from apportion.stats import stratified_bootstrap as interval
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "words_efficiency.yaml"
 FIGURES = {
     "mean sampled accuracy over training": "mean_reward",
     "test accuracy, sampled": "final_sampled",
@@ -35,10 +34,10 @@ FIGURES = {
 }
 
 
-def train(out: Path, seeds: str, overrides: list[str]) -> None:
+def train(recipe: str, out: Path, seeds: str, overrides: list[str]) -> None:
     from apportion.train.run import run_recipe
 
-    config = resolve(RECIPE, [*overrides, f"seeds={parse_seeds(seeds)}"])
+    config = resolve(recipe, [*overrides, f"seeds={parse_seeds(seeds)}"])
     run_recipe(config, out, resume=is_run(out), plain=True, processes=os.cpu_count() or 1)
 
 
@@ -70,13 +69,14 @@ def text(estimate: Estimate | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/words_efficiency"))
+    parser.add_argument("--recipe", default="sums_credit")
+    parser.add_argument("--out", type=Path, default=Path("runs/sums_credit"))
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--show-only", type=Path, nargs="+", metavar="RUN", help="do not train")
     parser.add_argument("overrides", nargs="*", help="dotted overrides of the recipe")
     options = parser.parse_args()
     if not options.show_only:
-        train(options.out, options.seeds, options.overrides)
+        train(options.recipe, options.out, options.seeds, options.overrides)
     show(gather([load_run(path) for path in options.show_only or [options.out]]))
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/sample_efficiency.py [--out runs/sums_credit] [--seeds 0,1,2,3,4]
 
-Trains recipes/sums_credit.yaml (--recipe words_efficiency: word problems, hours), one arm and seed per process and one process per core, and
-goes on where an earlier call stopped. Prints, per arm: interquartile means, their paired
-differences to outcome, and the rollout ratio; 95 % intervals resample the seeds in pairs.
+Trains recipes/sums_credit.yaml (--recipe words_efficiency: word problems, hours), one arm and seed
+per process and one process per core, and goes on where an earlier call stopped. Prints, per arm:
+interquartile means, their paired differences to outcome, and the rollout ratio; 95 % intervals
+resample the seeds in pairs.
 With --show-only it prints the table of any finished runs, those of several runs together.
 """
 

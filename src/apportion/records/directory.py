@@ -203,8 +203,8 @@ class RunDirectory:
         """Drop all that came after ``update``, for a run that goes on from its checkpoint.
 
         Rollouts and metrics go by their own ``update`` (rollouts without one stay), reviews,
-        credit and edits with their rollout. Returns how many records of each kind were dropped. Repeating
-        an interrupted rewind completes it.
+        credit and edits with their rollout. Returns how many records of each kind were dropped.
+        Repeating an interrupted rewind completes it.
         """
 
         def early(record: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def rollouts(tiny):
-    problems = TASK.problems("train", 16, 0)
+    problems = TASK.problems("train", 10, 0)
     found = tiny.sample(problems, n=2, max_tokens=64, reasoning_end=TASK.reasoning_end)
     return [r.model_copy(update={"outcome": TASK.score(r.problem, r.text)}) for r in found]
 
@@ -70,7 +70,7 @@ def test_the_rewriting_with_the_fewest_objections_is_kept(tiny, rollouts):
         for review in reviews
     }
     edits = revise(
-        rollouts, reviews, tiny, [load_reviewer("gold")], TASK, tries=3, max_tokens=64, seed=1
+        rollouts, reviews, tiny, [load_reviewer("gold")], TASK, tries=2, max_tokens=64, seed=1
     )
     assert [edit.rollout_id for edit in edits] == [r.id for r in rollouts]
     changed = [edit for edit in edits if edit.changed]

@@ -165,3 +165,17 @@ def test_a_prefix_never_ends_with_a_blank(tiny):
     assert edit.text == "a. c. " and edit.open
     verify_edits([edit], [rollout], Watching(), TASK, max_tokens=4)
     assert seen == [problem.prompt + "a. c."]
+
+
+def test_a_chain_without_room_for_an_answer_is_refused_and_the_others_are_not(tiny, solved):
+    detour, agreed = labelled(solved[0], ["irrelevant", "useful", "useful"], "so 2 + 2 = 4\n")
+    long, long_agreed = labelled(
+        solved[1], ["irrelevant", "useful", "useful"], "so " + "2 + 2 = 4 " * 3 + "\n"
+    )
+    long = long.model_copy(
+        update={"problem": long.problem.model_copy(update={"prompt": "How? " * 200})}
+    )
+    edits = [edit_chain(long, long_agreed, ["delete"]), edit_chain(detour, agreed, ["delete"])]
+    refused, kept = verify_edits(edits, [long, detour], tiny, TASK, max_tokens=300)
+    assert refused.refused == "too long for the policy to answer in 300 tokens more"
+    assert kept.usable

@@ -9,12 +9,12 @@ from apportion.trace import Edit, EditSpan, Rollout
 TASK = load_task({"kind": "words", "operations": [1, 1]})
 
 
-def write_source(folder: Path, *, problems=8, verified=True) -> Path:
+def write_source(folder: Path, *, problems=8, verified=True, split="train") -> Path:
     """For each problem a right rollout with a detour, edited away, and a wrong one, refused."""
     with RunDirectory(folder) as run:
         run.write_config({"stage": "edit"})
         run.write_manifest(["edit"])
-        for problem in TASK.problems("train", problems, 0):
+        for problem in TASK.problems(split, problems, 0):
             gold = str(TASK.gold_completion(problem))
             end = TASK.reasoning_end(gold)
             long = rollout(problem, "so 2 + 2 = 4\n" + gold, "long", 1.0)

@@ -241,3 +241,15 @@ def test_a_loss_that_is_not_finite_stops_the_arm(tmp_path, source, tokenizer):
         pytest.raises(UserError, match=r"the loss is nan at update .*: lower train.learning_rate"),
     ):
         run_arm(RunConfig.model_validate(settings), 0, run, progress=Quiet())
+
+
+def test_what_is_evaluated_on_is_not_learned_from(tmp_path, tokenizer):
+    from apportion.train.arm import run_arm
+
+    source = write_source(tmp_path / "source", split="validation")
+    config = recipe(tmp_path, source, tokenizer, objective="sft_on_edits")
+    with (
+        RunDirectory(tmp_path / "arm") as run,
+        pytest.raises(UserError, match=r"2 of its problems are evaluated on"),
+    ):
+        run_arm(config, 0, run, progress=Quiet())

@@ -83,13 +83,18 @@ def estimate(config: RunConfig) -> str:
         updates = plural(tokens.gold_updates + tokens.updates, "update")
         sampled = plural(tokens.problems * tokens.group_size, "sampled rollout")
         return f"reviewer_tokens: {plural(len(runs), 'job')} of {sampled} and {updates}"
-    rollouts = sum(arm.train.updates * arm.train.rollouts_per_update for _, _, arm in runs)
+    offline = [arm for _, _, arm in runs if arm.objective in ("sft_on_edits", "dpo_on_edits")]
+    chains = sum(arm.train.updates * arm.train.epochs * arm.edits.batch_size for arm in offline)
+    sampling = [arm for _, _, arm in runs if arm not in offline]
+    rollouts = sum(arm.train.updates * arm.train.rollouts_per_update for arm in sampling)
     evaluated = sum(_evaluations(arm) for _, _, arm in runs)
+    edited = f"{plural(chains, 'edited chain')}, " if offline else ""
+    per_update = f" × {plural(config.train.rollouts_per_update, 'rollout')}" if sampling else ""
     return (
         f"{plural(len(names), 'arm')} × {plural(len(config.seeds), 'seed')} × "
-        f"{plural(config.train.updates, 'update')} × "
-        f"{plural(config.train.rollouts_per_update, 'rollout')}: "
-        f"{plural(rollouts, 'training rollout')}, {plural(evaluated, 'evaluation completion')}"
+        f"{plural(config.train.updates, 'update')}{per_update}: "
+        f"{plural(rollouts, 'training rollout')}, {edited}"
+        f"{plural(evaluated, 'evaluation completion')}"
     )
 
 

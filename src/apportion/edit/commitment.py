@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apportion.edit.answer import cue
+from apportion.edit.context import fits
 from apportion.policies.continuation import Prefix, continue_chains
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.segment import segment
@@ -26,11 +27,11 @@ def commitment_points(
     rollout puts before it. The answer is fixed from the first step end on from which it, and the
     answers at all later step ends, are right: early answering (Lanham et al. 2023, arXiv
     2307.13702, section 2.3) read from the end. Rollouts that are not right, that mark no answer,
-    or whose whole reasoning does not lead the policy to the answer are left out.
-
-    Raises UserError where a chain does not fit into the policy's context.
+    whose whole reasoning does not lead the policy to the answer, or that leave no room in its
+    context, are left out.
     """
     asked = [r for r in rollouts if (r.outcome or 0.0) > 0.5 and cue(r)]
+    asked = [r for r in asked if fits(policy, Prefix(r.problem, r.text), max_tokens)]
     ends = [[step.end for step in segment(r.text, r.reasoning_end, segmenter)] for r in asked]
     prefixes = [
         Prefix(rollout.problem, _question(rollout, end))

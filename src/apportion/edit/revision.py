@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from apportion.consensus import consensus
+from apportion.edit.context import fits
 from apportion.edit.verify import complete
 from apportion.errors import UserError
 from apportion.policies.continuation import Prefix, continue_chains
@@ -48,7 +49,8 @@ def revise(
 
     A chat policy is shown the chain, the objections and the ``principles`` (a shipped name or the
     path of a text file with {problem}, {chain} and {objections}); any other only goes on from the
-    step before. Raises UserError where the principles cannot be read.
+    step before. A chain that leaves no room in the context is not rewritten. Raises UserError
+    where the principles cannot be read.
     """
     prompt = load_principles(principles)
     reviews_of: dict[str, list[Review]] = defaultdict(list)
@@ -59,10 +61,11 @@ def revise(
         consensus(reviews_of[r.id], r.reasoning_end, rollout_id=r.id, **votes) for r in rollouts
     ]
     criticised = [_Criticised.of(r, agreed) for r, agreed in zip(rollouts, judged, strict=True)]
-    todo = [one for one in criticised if one is not None]
+    shown = prompt if policy.chat else ""
+    todo = [one for one in criticised if one and fits(policy, one.prefix(shown), max_tokens)]
     written = continue_chains(
         policy,
-        [one.prefix(prompt if policy.chat else "") for one in todo],
+        [one.prefix(shown) for one in todo],
         n=tries,
         temperature=temperature,
         max_tokens=max_tokens,

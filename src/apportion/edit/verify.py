@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from apportion.edit.answer import cue
+from apportion.edit.context import fits
 from apportion.errors import UserError
 from apportion.stats import Estimate, share
 from apportion.tasks import Task
@@ -39,11 +40,12 @@ def verify_edits(
     again what the edit deleted. An open edit is gone on with freely and becomes whole: it takes
     the first right continuation. Refused without an attempt: an edit
     that keeps a wrong answer, one whose outcome cannot be decided, and one whose new text marks
-    an answer before the answer. Edits that changed nothing or were refused before come back as
-    they are. A verifier gives the share itself, and cannot go on from an open edit.
+    an answer before the answer, and one that leaves no room for ``max_tokens`` more in the
+    policy's context. Edits that changed nothing or were refused before come back as they are. A
+    verifier gives the share itself, and cannot go on from an open edit.
 
     ``edits`` and ``rollouts`` go together by id. Raises UserError for an edit of a rollout that is
-    not there, and where a chain does not fit into the policy's context.
+    not there.
     """
     by_id = {rollout.id: rollout for rollout in rollouts}
     for edit in edits:
@@ -127,18 +129,23 @@ class _Attempt:
             Prefix(rollout.problem, _prefix(edit, rollout))
             for edit, rollout in zip(edits, rollouts, strict=True)
         ]
+        room = [fits(self.policy, prefix, self.max_tokens) for prefix in prefixes]
         answers = continue_chains(
             self.policy,
-            prefixes,
+            [prefix for prefix, enough in zip(prefixes, room, strict=True) if enough],
             n=self.n,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             seed=self.seed,
         )
+        texts = iter(answers)
         return [
-            self._judge(edit, *prefix, texts)
-            for edit, prefix, texts in zip(edits, prefixes, answers, strict=True)
+            self._judge(edit, *prefix, next(texts)) if enough else refuse(edit, self._no_room())
+            for edit, prefix, enough in zip(edits, prefixes, room, strict=True)
         ]
+
+    def _no_room(self) -> str:
+        return f"too long for the policy to answer in {self.max_tokens} tokens more"
 
     def _judge(self, edit: Edit, problem: Problem, prefix: str, texts: Sequence[str]) -> Edit:
         scores = [self.task.score(problem, prefix + text) for text in texts]

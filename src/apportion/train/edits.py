@@ -10,7 +10,7 @@ from apportion.config import RunConfig
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records import RunDirectory
-from apportion.tasks import load_task
+from apportion.tasks import Task, load_task
 from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
 from apportion.train.callbacks import Watcher
 from apportion.train.chain_rows import as_columns
@@ -29,6 +29,7 @@ def run_edits_arm(
     prepare(config, seed)
     task = load_task(config.task)
     source = read_edits(str(config.edits.source))
+    _check_held_out(config, task, source)
     policy = trainable_policy(config)
     checkpoint = resume_point(directory)
     build = _preference if config.objective == "dpo_on_edits" else _supervised
@@ -53,6 +54,21 @@ def run_edits_arm(
         cache=None,
         progress=progress,
     )
+
+
+def _check_held_out(config: RunConfig, task: Task, source: EditSource) -> None:
+    """Raises UserError where problems of the edits are among those that measure the policy."""
+    evaluation = config.eval
+    held_out = [
+        *task.problems(evaluation.split, evaluation.problems, evaluation.seed),
+        *task.problems(evaluation.final_split, evaluation.final_problems, evaluation.seed),
+    ]
+    known = {r.problem.prompt for r in source.rollouts} & {p.prompt for p in held_out}
+    if known:
+        raise UserError(
+            f"edits.source {config.edits.source}: {len(known)} of its problems are evaluated on, "
+            "and what is learned from must not be: sample with --split train"
+        )
 
 
 class _EditsWatcher(Watcher):

@@ -96,9 +96,12 @@ def _tested(
     from apportion.tasks import load_task
 
     need_training()
+    from transformers.utils import logging
+
     from apportion.review.binding import as_language_model
     from apportion.train.decorative import decorative_share, labelled_steps
 
+    logging.disable_progress_bar()
     built = as_language_model(load_policy(parse_spec(policy, "kind")), "of --policy")
     findings = defaultdict(list)
     for name, detections in found.items():

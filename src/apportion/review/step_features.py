@@ -22,7 +22,7 @@ VERSION = 1
 WORDS = 1024  # buckets of the hashed words
 OPERANDS = 2  # how many numbers of a step's first equation are described
 _OF_OPERAND = 8
-_GENERAL = 17
+_GENERAL = 16
 NUMBERS = _GENERAL + OPERANDS * _OF_OPERAND
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -154,7 +154,8 @@ class _Chain:
 
 
 def _place(index: int, count: int) -> list[float]:
-    return [index / max(count - 1, 1), min(count, 10) / 10, float(index == count - 1)]
+    """First and last. Not how long the chain is: that would not hold on longer problems."""
+    return [float(index == 0), float(index == count - 1)]
 
 
 def _read(verdict: StepVerdict) -> list[float]:

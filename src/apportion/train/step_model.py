@@ -265,7 +265,7 @@ class _Network:
         spread = train.numbers.std(axis=0)
         self.scale = torch.from_numpy(np.where(spread > 1e-3, spread, 1.0).astype(np.float32))
         self.numbers = drawn(NUMBERS, hidden, scale=NUMBERS**-0.5)
-        self.words = drawn(WORDS, hidden, scale=0.05)
+        self.words = drawn(WORDS, hidden, scale=0.0)  # a word that was never seen says nothing
         self.hidden = drawn(hidden, scale=0.0)
         self.out = drawn(hidden, len(LABELS), scale=hidden**-0.5)
         self.bias = drawn(len(LABELS), scale=0.0)

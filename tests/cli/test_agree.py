@@ -98,3 +98,27 @@ def test_cross_examination_is_recorded_and_resumes_whole_chains(
     assert resumed == reviews and len(file.read_text().splitlines()) == 9
     other = run("review", traces, *panel, "--out", "out", "--resume")
     assert other.exit_code == 2 and "cross_examine" in other.stderr
+
+
+def test_votes_that_cannot_be_taken_leave_nothing_behind(run: Callable, reviewed: Path) -> None:
+    for consensus, message in [
+        ("majority:rates=measured", "filled in when training starts"),
+        ("dawid_skene", "needs 3 or more reviewers, not 2 (arithmetic, blind)"),
+    ]:
+        result = run("credit", reviewed, "-m", "dca", "--consensus", consensus, "--out", "no")
+        assert result.exit_code == 2 and message in result.stderr
+        assert result.stderr.count("\n") == 1 and not Path("no").exists()
+    result = run(
+        "review", "traces.jsonl", "-r", "gold", "--consensus", "dawid_skene", "--out", "no"
+    )
+    assert result.exit_code == 2 and "not 1 (gold)" in result.stderr and not Path("no").exists()
+
+
+def test_credit_by_learned_error_rates(run: Callable, reviewed: Path) -> None:
+    sharp = "{kind: noisy, inner: arithmetic, tpr: 1.0, fpr: 0.0, name: sharp}"
+    assert run("review", reviewed, "-r", sharp, "--out", "three").exit_code == 0
+    result = run("credit", "three", "-m", "dca", "--consensus", "dawid_skene", "--out", "learned")
+    assert result.exit_code == 0, result.stderr
+    whys = [step.why for record in read_kind("learned", "credit")[0] for step in record.steps]
+    assert len(whys) == 5 and all("probability" in why for why in whys)
+    assert sum(why.startswith("agreed: harmful") for why in whys) == 3

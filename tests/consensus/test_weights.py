@@ -214,7 +214,7 @@ def test_wrong_options_of_a_configuration(options, message):
 def test_dawid_skene_needs_three_reviewers_before_anything_is_trained():
     data = {"name": "x", "credit": "dca", "consensus": {"rule": "dawid_skene"}}
     two = RunConfig.model_validate(data | {"reviewers": ["gold", "arithmetic"]})
-    with pytest.raises(UserError, match="needs 3 reviewers or more, not 2"):
+    with pytest.raises(UserError, match="needs 3 or more reviewers, not 2"):
         check_parts(two)
     third = {"kind": "noisy", "inner": "gold", "tpr": 0.9, "fpr": 0.1}
     check_parts(RunConfig.model_validate(data | {"reviewers": ["gold", "arithmetic", third]}))

@@ -38,6 +38,7 @@ def credit(
         voting,
         write_page,
     )
+    from apportion.consensus.options import check_panel
     from apportion.credit import load_method
     from apportion.credit.apply import credit_rollouts
     from apportion.segment import segment as cut
@@ -54,6 +55,7 @@ def credit(
             f"{sources[0]}: {', '.join(readers)} needs reviews and there are none: first run "
             f"'apportion review {sources[0]} --reviewer arithmetic'"
         )
+    check_panel(votes["rule"], {review.reviewer for review in given.reviews})
     cuts = {r.id: cut(r.text, r.reasoning_end, segment) for r in given.rollouts}
     settings = {
         "stage": "credit",

@@ -54,6 +54,7 @@ def review(
     )
     from apportion.cli.summary import review_summary
     from apportion.consensus import disputed_spans
+    from apportion.consensus.options import check_panel
     from apportion.review import load_reviewer
     from apportion.review.binding import bind_policy
     from apportion.review.cache import ReviewCache
@@ -73,6 +74,7 @@ def review(
     folder = out or default_out("review", sources)
     # Refuse wrong options before anything is written.
     names = reviewer_names([load_reviewer(spec) for spec in specs])
+    check_panel(votes["rule"], names | {review.reviewer for review in given.reviews})
     judge = bind_reviewers([load_reviewer(spec) for spec in specs], policy)
     with open_stage(folder, settings, given.complaints, resume=resume, clean=clean) as run:
         copy_records(run, given, without=names)

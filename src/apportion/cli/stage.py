@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from apportion.cli.console import complain, note, plural
 from apportion.cli.specs import parse_map, parse_spec
 from apportion.config import ConsensusConfig
+from apportion.consensus import Voting
 from apportion.errors import UserError
 from apportion.imports import read_traces
 from apportion.records import RunDirectory, read_jsonl, reason
@@ -96,9 +97,11 @@ def voting(spec: str | None, sources: Sequence[Path]) -> dict[str, Any]:
     """
     options = parse_spec(spec, "rule") if spec is not None else _voting_of_run(sources[0])
     try:
-        return ConsensusConfig.model_validate(options).model_dump(mode="json")
+        votes = ConsensusConfig.model_validate(options).model_dump(mode="json")
     except ValidationError as error:
         raise UserError(f"consensus: {reason(error)}") from None
+    Voting(**votes)
+    return votes
 
 
 def _voting_of_run(source: Path) -> dict[str, Any]:

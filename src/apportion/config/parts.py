@@ -20,7 +20,7 @@ def check_parts(config: RunConfig) -> None:
 
 
 def _check_arm(arm: RunConfig) -> None:
-    from apportion.consensus.dawid_skene import MIN_REVIEWERS
+    from apportion.consensus.options import check_panel
     from apportion.credit import load_method
     from apportion.review import load_reviewer
     from apportion.segment import SEGMENTERS
@@ -37,11 +37,8 @@ def _check_arm(arm: RunConfig) -> None:
     load_task(arm.task)
     method = load_method(arm.credit)
     names = {load_reviewer(spec).name for spec in arm.reviewers}
-    if arm.consensus.rule == "dawid_skene" and method.reads_reviews and len(names) < MIN_REVIEWERS:
-        raise UserError(
-            f"consensus.rule dawid_skene needs {MIN_REVIEWERS} reviewers or more, not "
-            f"{len(names)}: add reviewers, or use majority"
-        )
+    if method.reads_reviews:
+        check_panel(arm.consensus.rule, names)
 
 
 def _check_latent(arm: RunConfig) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from apportion.consensus.dawid_skene import MIN_REVIEWERS
 from apportion.consensus.weights import log_odds_weights
 from apportion.errors import UserError, nearest
 from apportion.trace import Review
@@ -70,3 +71,14 @@ class Voting:
     def family_of(self, review: Review) -> str:
         stated = review.meta.get("family") or review.meta.get("model")
         return self.families.get(review.reviewer) or str(stated or review.reviewer)
+
+
+def check_panel(rule: str, reviewers: Collection[str]) -> None:
+    """Raise UserError where these reviewers are too few for the rule; nobody at all is no panel,
+    and nothing is voted on."""
+    if rule == "dawid_skene" and 0 < len(reviewers) < MIN_REVIEWERS:
+        raise UserError(
+            f"consensus rule dawid_skene needs {MIN_REVIEWERS} or more reviewers, not "
+            f"{len(reviewers)} ({', '.join(sorted(reviewers))}): error rates cannot be told apart "
+            "otherwise; use majority"
+        )

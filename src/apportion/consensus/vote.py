@@ -17,8 +17,7 @@ import numpy as np
 
 from apportion.consensus.ballots import Ballots, Vote, ballots_of
 from apportion.consensus.dawid_skene import MIN_REVIEWERS, dawid_skene
-from apportion.consensus.options import RULES, Voting
-from apportion.errors import UserError
+from apportion.consensus.options import RULES, Voting, check_panel
 from apportion.trace import LABELS, Consensus, Label, Review, Status, Step, StepConsensus
 
 __all__ = ["RULES", "Case", "Voting", "consensus", "consensus_of_many", "disputed_spans"]
@@ -131,12 +130,7 @@ def _by_dawid_skene(
     ballots: Sequence[Ballots], weights: Mapping[str, float], panel: set[str]
 ) -> list[list[Decision | None]] | None:
     """Decisions from the posterior of one fit over all spans; None where too few voted."""
-    if panel and len(panel) < MIN_REVIEWERS:
-        raise UserError(
-            f"consensus rule dawid_skene needs {MIN_REVIEWERS} or more reviewers, not "
-            f"{len(panel)} ({', '.join(sorted(panel))}): error rates cannot be told apart "
-            "otherwise; use majority"
-        )
+    check_panel("dawid_skene", panel)
     spans = [votes for ballot in ballots for votes in ballot.votes]
     names = sorted({vote.review.reviewer for votes in spans for vote in votes})
     if len(names) < MIN_REVIEWERS:

@@ -224,8 +224,10 @@ def test_cross_examination_in_training_is_on_record():
         {"kind": "noisy", "inner": "arithmetic", "tpr": 0, "fpr": 1, "yields": 1, "name": "swayed"}
     )
     texts = ["3 * 4 = 12\n#### 12", "3 * 4 = 12\n3 + 4 = 8\n#### 8"]
-    apart = credited(texts, [1.0, 0.0], desk=desk_of([exact, swayed]))
+    desks = [desk_of([exact, swayed], cross_examine=rounds) for rounds in (0, 2)]
+    apart, joined = (credited(texts, [1.0, 0.0], desk=desk) for desk in desks)
+    for desk in desks:
+        desk.close()
     assert apart.metrics["credit/agreed_tokens"] == 0.0
-    joined = credited(texts, [1.0, 0.0], desk=desk_of([exact, swayed], cross_examine=2))
     assert joined.metrics["credit/agreed_tokens"] > 0.5
     assert joined.reviews[1][1].meta["rounds"][0]["changed"]

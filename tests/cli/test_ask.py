@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.explain.runs import write_run
-from tests.review.endpoint import Answer, says, serving
 
 from apportion.policies.tiny import SHIPPED
+from tests.explain.runs import write_run
+from tests.review.endpoint import Answer, says, serving
 
 
 @pytest.fixture

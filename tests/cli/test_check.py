@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.review.endpoint import MARK, Answer, judged, says, serving
 
 from apportion.review.llm_prompt import PROMPT_FOLDER
+from tests.review.endpoint import MARK, Answer, judged, says, serving
 
 
 def test_a_task_that_scores_itself_rightly_is_fit(run: Callable) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.report.test_claims import DCA, OUTCOME, claim, write_run
 
 

@@ -116,6 +116,10 @@ def children(pid: int) -> list[int]:
     return [int(child) for file in found for child in file.read_text().split()]
 
 
+def length(arm: Path) -> int:
+    return len((arm / "metrics.jsonl").read_text().splitlines())
+
+
 def wait_until(condition, seconds=400.0):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -158,9 +162,9 @@ def test_the_end_of_the_parent_is_the_end_of_its_jobs(tmp_path, sent):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
-    # Both have trained for a while, as what they wrote shows.
-    trained = [out / f"{arm}-s0" / "checkpoints" / "checkpoint-1" for arm in ("outcome", "dca")]
-    wait_until(lambda: all(folder.is_dir() for folder in trained))
+    # Both have trained for a while, as what they wrote shows; only the last checkpoints are kept.
+    arms = [out / f"{arm}-s0" for arm in ("outcome", "dca")]
+    wait_until(lambda: all(any(arm.glob("checkpoints/checkpoint-*")) for arm in arms))
     jobs = [pid for pid in children(parent.pid) if alive(pid)]
     assert len(jobs) == 2
     os.kill(parent.pid, sent)
@@ -173,23 +177,25 @@ def test_the_end_of_the_parent_is_the_end_of_its_jobs(tmp_path, sent):
         return
     before = (out / "dca-s0" / "metrics.jsonl").read_text().splitlines()[:1]
     assert json.loads(before[0])["metrics"]
-    again = subprocess.Popen(
-        [*command, "--jobs", "2", "--plain", "--resume"],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    manifests = [folder.parents[1] / "manifest.json" for folder in trained]
-    try:
-        lengths = [len(m.with_name("metrics.jsonl").read_text().splitlines()) for m in manifests]
-        wait_until(
-            lambda: all(
-                "resumed" in json.loads(m.read_text())
-                and len(m.with_name("metrics.jsonl").read_text().splitlines()) > n
-                for m, n in zip(manifests, lengths, strict=True)
-            )
+    lengths = [length(arm) for arm in arms]
+    with (tmp_path / "stderr").open("w+") as stderr:
+        again = subprocess.Popen(
+            [*command, "--jobs", "2", "--plain", "--resume"],
+            stderr=stderr,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
-    finally:
-        again.kill()
-        again.wait()
+
+        def both_went_on() -> bool:
+            assert again.poll() is None, (tmp_path / "stderr").read_text()
+            return all(
+                "resumed" in json.loads((arm / "manifest.json").read_text()) and length(arm) > n
+                for arm, n in zip(arms, lengths, strict=True)
+            )
+
+        try:
+            wait_until(both_went_on)
+        finally:
+            again.kill()
+            again.wait()
     assert (out / "dca-s0" / "metrics.jsonl").read_text().splitlines()[:1] == before

@@ -33,6 +33,8 @@ def apportion(*arguments: object, code: str = COMMAND, **options: object) -> sub
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A background job inherits an ignored SIGINT, and these tests send one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,  # type: ignore[call-overload]
     )
 

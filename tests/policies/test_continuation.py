@@ -1,10 +1,12 @@
 """Continuations of the shipped tiny model, against sampling the whole chain."""
 
+import math
+
 import pytest
 
 from apportion.errors import UserError
 from apportion.policies import load_policy
-from apportion.policies.continuation import Prefix, continue_chains
+from apportion.policies.continuation import Prefix, continue_chains, score_texts
 from apportion.tasks import load_task
 
 
@@ -45,3 +47,39 @@ def test_nothing_to_continue_gives_nothing(policy) -> None:
 def test_a_prefix_past_the_context_is_refused(policy, rollouts) -> None:
     with pytest.raises(UserError, match="exceed the context of 512"):
         continue_chains(policy, [Prefix(rollouts[0].problem, "1 + 1 = 2\n" * 90)])
+
+
+def test_a_text_scores_the_sum_of_what_each_token_was_sampled_with(policy, rollouts) -> None:
+    cuts = [(r, r.text.index("\n") + 1) for r in rollouts if "\n" in r.text[:-1]]
+    prefixes = [Prefix(r.problem, r.text[:cut]) for r, cut in cuts]
+    found = score_texts(policy, prefixes, [r.text[cut:] for r, cut in cuts], batch_size=3)
+    for (rollout, cut), score in zip(cuts, found, strict=True):
+        after = [
+            logprob
+            for logprob, (start, end) in zip(rollout.logprobs, rollout.token_spans, strict=True)
+            if start >= cut and end > start
+        ]
+        assert score == pytest.approx(sum(after), abs=1e-4)
+
+
+def test_scores_of_all_next_tokens_are_a_distribution(policy, rollouts) -> None:
+    vocabulary = [policy.tokenizer.decode([i]) for i in range(len(policy.tokenizer))]
+    own = [
+        i
+        for i, text in enumerate(vocabulary)
+        if policy.tokenizer(text, add_special_tokens=False).input_ids == [i]
+    ]
+    prefix = Prefix(rollouts[0].problem, "")
+    scores = score_texts(policy, [prefix] * len(own), [vocabulary[i] for i in own])
+    total = sum(math.exp(score) for score in scores)
+    assert 0.95 < total <= 1 + 1e-4  # bytes that are no text cannot be asked for
+
+
+def test_scoring_nothing_and_bad_input(policy, rollouts) -> None:
+    prefix = Prefix(rollouts[0].problem, "")
+    assert score_texts(policy, [], []) == []
+    assert score_texts(policy, [prefix], [""]) == [0.0]
+    with pytest.raises(UserError, match="1 prefixes and 2 texts"):
+        score_texts(policy, [prefix], ["a", "b"])
+    with pytest.raises(UserError, match="exceed the context of 512"):
+        score_texts(policy, [prefix], ["1 + 1 = 2\n" * 90])

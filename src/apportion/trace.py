@@ -70,6 +70,8 @@ class Rollout(Record):
     special tokens, and all but the last token of a character that several tokens spell).
     ``reasoning_end`` is the offset where the reasoning stops and the final answer starts.
     ``outcome`` is frozen before any review; None means that it could not be decided.
+    ``signals`` holds numbers per token that something measured with the policy for the credit
+    methods that need them, by name.
     """
 
     id: str
@@ -84,6 +86,7 @@ class Rollout(Record):
     group: str = ""
     update: int | None = None
     finish: Literal["stop", "length", "unknown"] = "unknown"
+    signals: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     meta: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -97,6 +100,12 @@ class Rollout(Record):
             raise ValueError(
                 f"rollout {self.id}: {len(self.logprobs)} logprobs for {len(self.token_ids)} tokens"
             )
+        for name, values in self.signals.items():
+            if len(values) != len(self.token_ids):
+                raise ValueError(
+                    f"rollout {self.id}: {len(values)} values of signal {name} for "
+                    f"{len(self.token_ids)} tokens"
+                )
         if not 0 <= self.reasoning_end <= len(self.text):
             raise ValueError(
                 f"rollout {self.id}: reasoning_end {self.reasoning_end} is outside the text "

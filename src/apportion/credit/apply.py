@@ -10,6 +10,7 @@ import numpy as np
 
 from apportion.consensus import Case, consensus_of_many
 from apportion.credit.base import Group, Method, Sample, group_advantage, to_record
+from apportion.errors import UserError
 from apportion.trace import Consensus, Credit, Review, Rollout, Step
 
 
@@ -57,7 +58,19 @@ def _sample(rollout: Rollout, agreed: Consensus | None, mask_T: np.ndarray | Non
         mask_T=np.ones(length, dtype=bool) if mask_T is None else mask_T.astype(bool),
         spans_T=np.array(rollout.token_spans, dtype=np.int64).reshape(length, 2),
         consensus=agreed,
+        signals={name: np.array(values) for name, values in rollout.signals.items()},
     )
+
+
+def check_signals(rollouts: Sequence[Rollout], method: Method, name: str) -> None:
+    """Raises UserError naming the first rollout that lacks a signal which the method needs."""
+    for rollout in rollouts:
+        missing = [need for need in method.needs if need not in rollout.signals]
+        if missing:
+            raise UserError(
+                f"rollout {rollout.id} has no signal '{missing[0]}', which method {name} needs: "
+                "signals are measured with the policy while it trains (credit.method)"
+            )
 
 
 def credit_rollouts(
@@ -74,7 +87,9 @@ def credit_rollouts(
     """Credit records for all rollouts, in order. Completions of one ``group`` are compared.
 
     ``cuts`` gives, by rollout id, the steps to explain credit with where nobody reviewed.
+    Raises UserError where the method needs a signal that a rollout does not carry.
     """
+    check_signals(rollouts, method, name)
     reviews_of: dict[str, list[Review]] = defaultdict(list)
     for review in reviews:
         reviews_of[review.rollout_id].append(review)

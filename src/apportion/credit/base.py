@@ -9,8 +9,8 @@ outcomes and consensus in, numpy arrays out; no policy, no training loop, no clo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -29,7 +29,8 @@ class Sample:
 
     ``outcome`` NaN means undecided. ``mask_T`` is True where a token may be trained on (False for
     padding and for tokens that a tool wrote). ``spans_T`` holds each token's character span,
-    shape (T, 2). ``consensus`` None means that no review succeeded.
+    shape (T, 2). ``consensus`` None means that no review succeeded. ``signals`` holds what was
+    measured with the policy for methods that need it, each (T,) float64.
     """
 
     rollout_id: str
@@ -37,6 +38,7 @@ class Sample:
     mask_T: np.ndarray
     spans_T: np.ndarray
     consensus: Consensus | None = None
+    signals: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def tokens_of(self, start: int, end: int) -> np.ndarray:
         """Trainable tokens whose first character lies in [start, end), shape (T,) bool."""
@@ -91,6 +93,11 @@ class Method(BaseModel):
 
     # Whether the method reads reviews; training skips the reviewers of one that does not.
     reads_reviews: ClassVar[bool] = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the signals that samples must carry; see ``apportion.train.signals``."""
+        return ()
 
     def assign(self, group: Group) -> list[TokenCredit]:
         """Credit for each completion of the group, in order."""

@@ -21,6 +21,12 @@ class Shuffled(Method):
 
     inner: dict[str, Any] = Field(default_factory=lambda: {"method": "dca"})
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        from apportion.credit import load_method
+
+        return load_method(self.inner).needs
+
     def assign(self, group: Group) -> list[TokenCredit]:
         from apportion.credit import load_method
 

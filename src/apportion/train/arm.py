@@ -119,6 +119,7 @@ def _trainer(
     from transformers import PrinterCallback
 
     from apportion.train.imitators import load_imitator
+    from apportion.train.signals import load_signals
     from apportion.train.trl import CreditGRPOTrainer
 
     disable_progress_bar()
@@ -145,6 +146,7 @@ def _trainer(
         imitation_weight=config.imitation.weight,
         policy_weight=config.imitation.policy_weight if config.imitation.chains != "none" else 1.0,
         policy=policy,
+        signals=load_signals(config, task, policy),
         callbacks=[watcher],
     )
     trainer.remove_callback(PrinterCallback)

@@ -18,6 +18,7 @@ from apportion.review.panel import Item
 from apportion.segment import segment
 from apportion.tasks import Task
 from apportion.train.evaluate import score_rollouts
+from apportion.train.signals import load_signals
 
 
 def write_showcase(
@@ -43,6 +44,8 @@ def write_showcase(
     )
     rollouts = [r.model_copy(update={"update": update}) for r in score_rollouts(task, sampled)]
     cuts = {r.id: segment(r.text, r.reasoning_end, config.segment) for r in rollouts}
+    for source in load_signals(config, task, policy):
+        rollouts = source.measure(rollouts, [cuts[r.id] for r in rollouts]).rollouts
     items = [Item(r.problem, r.text, cuts[r.id], r.outcome, r.id) for r in rollouts]
     reviewers = [load_reviewer(spec, cache=cache) for spec in config.reviewers]
     bind_policy(reviewers, policy)
@@ -54,6 +57,8 @@ def write_showcase(
     own = config.credit.get("method", "outcome")
     for name in METHODS:
         method = load_method(config.credit if name == own else name)
+        if not set(method.needs) <= set(rollouts[0].signals):
+            continue  # measured only where the run's own method needs it
         credits = credit_rollouts(
             rollouts,
             reviews,

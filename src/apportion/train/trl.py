@@ -27,6 +27,7 @@ from apportion.review.binding import bind_policy, needing_policy
 from apportion.train.batch import Batch, CreditedBatch, ReviewDesk
 from apportion.train.imitation import Imitator, imitation_loss, imitation_tensors
 from apportion.train.rows import problem_of_row
+from apportion.train.signals import SignalSource, check_given, learn_all, measure_all
 
 
 class CreditGRPOTrainer(GRPOTrainer):
@@ -47,7 +48,9 @@ class CreditGRPOTrainer(GRPOTrainer):
     None (see ``train.imitation``). The loss is then ``policy_weight`` times that of GRPO plus
     ``imitation_weight`` times the mean negative log-likelihood of the chains' tokens.
     ``policy``: what reviewers that judge with the policy's own weights are given (default: the
-    trainer's model and tokenizer). TRL is done with the model before it computes rewards and takes
+    trainer's model and tokenizer).
+    ``signals``: what measures the numbers per token that the credit method needs.
+    TRL is done with the model before it computes rewards and takes
     it up again after the reviews, so they have it to themselves.
 
     Dataset rows may carry ``problem`` (a Problem as JSON) or ``answer``, ``solution`` or
@@ -80,9 +83,12 @@ class CreditGRPOTrainer(GRPOTrainer):
         imitation_weight: float = 1.0,
         policy_weight: float = 1.0,
         policy: LanguageModelPolicy | None = None,
+        signals: Sequence[SignalSource] = (),
         **kwargs: Any,
     ) -> None:
         self.credit_method = credit if isinstance(credit, Method) else load_method(credit)
+        self._signals = tuple(signals)
+        check_given(self._signals, self.credit_method)
         super().__init__(*args, **kwargs)
         self._check_checkpoint_interval()
         self._desk = ReviewDesk(
@@ -139,6 +145,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         if "tool_mask" in output:
             mask_BT = mask_BT & output["tool_mask"].bool()
         base_B = output["advantages"]
+        measured = measure_all(self._signals, batch)
         local = self._desk.samples(
             batch, mask_BT.cpu().numpy(), base_B.tolist(), gather=gather_object
         )
@@ -153,6 +160,8 @@ class CreditGRPOTrainer(GRPOTrainer):
         if self._imitate is not None:
             chains = self._imitate(credited)
             output |= imitation_tensors(chains, int(self.processing_class.pad_token_id))
+        credited.metrics.update(measured)
+        learn_all(self._signals, credited)
         self._log_credit(credited)
         if self._on_credit is not None:
             self._on_credit(credited)

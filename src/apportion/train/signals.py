@@ -1,0 +1,90 @@
+"""What must be measured with the policy before credit can be given.
+
+A credit method is pure, so what it cannot compute from outcomes and reviews (the value at each
+step, the log-ratio to a helper) is measured here, between the outcome and the credit, and put on
+the rollouts as named numbers per token. A method says what it ``needs``; a source says what it
+``gives``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from apportion.config import RunConfig
+from apportion.credit import Method, load_method
+from apportion.errors import UserError
+from apportion.policies.language_model import LanguageModelPolicy
+from apportion.tasks import Task
+from apportion.trace import Rollout, Step
+from apportion.train.batch import Batch, CreditedBatch
+
+
+class Measured(NamedTuple):
+    """Rollouts with more ``signals`` than before, in the same order, and what it cost."""
+
+    rollouts: list[Rollout]
+    metrics: Mapping[str, float]
+
+
+class SignalSource(Protocol):
+    """Measures numbers per token of rollouts whose outcomes are frozen."""
+
+    gives: tuple[str, ...]
+
+    def measure(
+        self, rollouts: Sequence[Rollout], cuts: Sequence[tuple[Step, ...]]
+    ) -> Measured: ...
+
+    def learn(self, credited: CreditedBatch) -> None:
+        """Called after each update's credit is given; a source without parameters passes."""
+        ...
+
+
+Builder = Callable[[RunConfig, Method, Task, LanguageModelPolicy], SignalSource]
+
+# One row for each signal: its name and what builds its source.
+SOURCES: dict[str, Builder] = {}
+
+
+def load_signals(config: RunConfig, task: Task, policy: LanguageModelPolicy) -> list[SignalSource]:
+    """The sources of what the run's credit method needs.
+
+    Raises UserError where nothing measures a signal.
+    """
+    method = load_method(config.credit)
+    sources: list[SignalSource] = []
+    for name in method.needs:
+        if any(name in source.gives for source in sources):
+            continue
+        if name not in SOURCES:
+            raise UserError(f"nothing measures the signal '{name}'")
+        sources.append(SOURCES[name](config, method, task, policy))
+    return sources
+
+
+def check_given(sources: Sequence[SignalSource], method: Method) -> None:
+    """Raises UserError where the method needs what no source gives."""
+    given = {name for source in sources for name in source.gives}
+    missing = [name for name in method.needs if name not in given]
+    if missing:
+        raise UserError(
+            f"credit method {type(method).__name__.lower()} needs the signal '{missing[0]}': "
+            "pass signals=[...] with a source that gives it"
+        )
+
+
+def measure_all(sources: Sequence[SignalSource], batch: Batch) -> dict[str, float]:
+    """Put every signal on the rollouts of an open batch; what it cost, as metrics."""
+    metrics: dict[str, float] = {}
+    for source in sources:
+        found = source.measure(batch.rollouts, batch.cuts)
+        batch.rollouts = found.rollouts
+        metrics |= found.metrics
+    return metrics
+
+
+def learn_all(sources: Sequence[SignalSource], credited: CreditedBatch) -> None:
+    """Let every source that has parameters learn from the batch."""
+    for source in sources:
+        source.learn(credited)

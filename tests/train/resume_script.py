@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from apportion.config import RunConfig
-from apportion.train import arm
+from apportion.train import rewards
 from apportion.train.callbacks import Watcher
 from apportion.train.run import run_recipe
 
@@ -22,7 +22,7 @@ def parity(task):
 
 
 def main(checkpoint: str, out: str, die_after: str | None = None) -> None:
-    arm._outcome_reward = parity
+    rewards.outcome_reward = parity
     if die_after is not None:
         keep_on = Watcher.on_step_end
 

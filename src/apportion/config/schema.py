@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from apportion.config.claims import Claim, check_arms
 from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
+from apportion.config.reward import RewardConfig
 from apportion.config.section import Section
 from apportion.config.voices import PersonaConfig, ReviewerTokensConfig
 
@@ -268,6 +269,7 @@ class RunConfig(Section):
     cross_examine: int = Field(default=0, ge=0, le=8)
     metalearning: MetalearningConfig = MetalearningConfig()
     credit: dict[str, Any] = Field(default_factory=lambda: {"method": "outcome"})
+    reward: RewardConfig = RewardConfig()
     train: TrainConfig = TrainConfig()
     imitation: ImitationConfig = ImitationConfig()
     edits: EditsConfig = EditsConfig()
@@ -314,7 +316,8 @@ class RunConfig(Section):
             if "seeds" in data:
                 raise ValueError("seed and seeds exclude each other")
             data["seeds"] = [data.pop("seed")]
-        for section, selector in (("task", "kind"), ("credit", "method"), ("policy", "kind")):
+        for section in ("task", "credit", "policy", "reward"):
+            selector = "method" if section == "credit" else "kind"
             if isinstance(data.get(section), str):
                 data[section] = {selector: data[section]}
         return data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from apportion.train.callbacks import Watcher
 from apportion.train.evaluate import evaluate
 from apportion.train.progress import RunProgress
 from apportion.train.reviewer_value import ReviewerValue
+from apportion.train.rewards import reward_functions
 from apportion.train.rows import row_of_problem
 from apportion.train.showcase import write_showcase
 
@@ -130,7 +130,7 @@ def _trainer(
     trainer = CreditGRPOTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
-        reward_funcs=[_outcome_reward(task)],
+        reward_funcs=reward_functions(config, task, policy, problems),
         args=_arguments(config, seed, directory.path),
         train_dataset=Dataset.from_list(rows),
         credit=config.credit,
@@ -165,17 +165,6 @@ def _check_prompts(policy: LanguageModelPolicy, problems: list[Any], config: Run
     if not problems:
         raise UserError("task: no training problems (check its path, split and size)")
     policy.check_context(problems, config.train.max_completion_tokens)
-
-
-def _outcome_reward(task: Task) -> Callable[..., list[float | None]]:
-    from apportion.trace import Problem
-
-    def outcome(completions: list[Any], problem: list[str], **_: Any) -> list[float | None]:
-        texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
-        parsed = [Problem.model_validate_json(text) for text in problem]
-        return [task.score(p, text) for p, text in zip(parsed, texts, strict=True)]
-
-    return outcome
 
 
 def _arguments(config: RunConfig, seed: int, folder: Path) -> Any:

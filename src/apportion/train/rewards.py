@@ -1,0 +1,46 @@
+"""The reward functions of a run, with TRL's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from apportion.config import RunConfig
+from apportion.errors import UserError
+from apportion.policies.language_model import LanguageModelPolicy
+from apportion.tasks import Task
+from apportion.trace import Problem
+
+RewardFunction = Callable[..., list[float | None]]
+
+
+def reward_functions(
+    config: RunConfig, task: Task, policy: LanguageModelPolicy, problems: list[Problem]
+) -> list[RewardFunction]:
+    """What ``config.reward`` asks for. ``problems`` are those of training, so that what cannot be
+    rewarded is refused before anything is sampled.
+
+    Each is called with ``prompts``, ``completions``, ``completion_ids`` and the dataset's columns
+    as keywords, and returns a number for each completion, or None where it is undecided. Raises
+    UserError where the kind does not fit the task or the policy.
+    """
+    kind = config.reward.kind
+    if kind == "outcome":
+        return [outcome_reward(task)]
+    raise UserError(f"reward.kind {kind} is not available")
+
+
+def outcome_reward(task: Task) -> RewardFunction:
+    """The task's score of each completion."""
+
+    def outcome(completions: list[Any], problem: list[str], **_: Any) -> list[float | None]:
+        parsed = [Problem.model_validate_json(text) for text in problem]
+        texts = texts_of(completions)
+        return [task.score(p, text) for p, text in zip(parsed, texts, strict=True)]
+
+    return outcome
+
+
+def texts_of(completions: list[Any]) -> list[str]:
+    """The text of each completion: text as it is, or the content of a chat's one message."""
+    return [c if isinstance(c, str) else c[0]["content"] for c in completions]

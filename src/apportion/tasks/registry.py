@@ -7,6 +7,7 @@ from typing import Any
 
 from apportion.errors import UserError, nearest
 from apportion.tasks.base import Task, parse_options
+from apportion.tasks.graph import Graph, GraphOptions
 from apportion.tasks.gsm8k import Gsm8k, Gsm8kOptions
 from apportion.tasks.gym import GsmSymbolicOptions, Gym, GymOptions
 from apportion.tasks.leaky import Leaky, LeakyOptions
@@ -19,6 +20,7 @@ TASKS: dict[str, str] = {
     "words": "generated school word problems with known steps, edges and irrelevant facts",
     "sums": "chains of additions and subtractions with known steps; trains in a minute",
     "parity": "rows of bits: their parity, or (rule copy) the bits again",
+    "graph": "is X a Y or a Z: a path through a graph, drawn or from Coconut's JSON files (path)",
     "leaky": "another task (option inner) whose prompts leak the answer at a rate",
     "sloppy": "another task (option inner) whose gold solutions hold habitual slips",
     "gsm8k": "GSM8K or any questions with a final answer: hub id, .jsonl or .csv path",
@@ -30,6 +32,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
     "words": lambda options: Words(parse_options(WordsOptions, "words", options)),
     "sums": lambda options: Sums(parse_options(SumsOptions, "sums", options)),
     "parity": lambda options: Parity(parse_options(ParityOptions, "parity", options)),
+    "graph": lambda options: Graph(parse_options(GraphOptions, "graph", options)),
     "leaky": lambda options: Leaky(parse_options(LeakyOptions, "leaky", options), load_task),
     "sloppy": lambda options: Sloppy(parse_options(SloppyOptions, "sloppy", options), load_task),
     "gsm8k": lambda options: Gsm8k(parse_options(Gsm8kOptions, "gsm8k", options)),

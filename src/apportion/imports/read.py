@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from apportion.errors import UserError
+from apportion.imports.inspect_logs import is_inspect, read_inspect
 from apportion.imports.parquet import read_parquet
 from apportion.imports.rows import check_map, rename, rollout_of, solution_models, solutions_of
+from apportion.imports.thought_anchors import problem_folders, read_thought_anchors
+from apportion.imports.verifiers import is_episode, is_result, row_of_result, rows_of_episode
 from apportion.records import parse_lines
 from apportion.trace import Rollout
 
@@ -24,7 +27,8 @@ def read_traces(
     Understood are: a run directory or its ``rollouts.jsonl``; JSONL with ``prompt`` and
     ``completion`` (text or chat messages) and optionally ``answer``, ``outcome``, ``id``,
     ``policy``, ``group``, ``update``; Parquet of such rows; TRL's completion logs, one or a
-    directory of them; GSM8K's published model solutions. ``map`` renames columns
+    directory of them; results and traces of verifiers; logs of Inspect (``.eval``, ``.json``);
+    folders of thought-anchors; GSM8K's published model solutions. ``map`` renames columns
     (``{"question": "prompt"}``); columns without a meaning here are kept in ``meta``.
 
     Raises UserError when nothing there can be read as a trace.
@@ -44,12 +48,19 @@ def _read(path: Path, renames: dict[str, str]) -> tuple[list[Rollout], list[str]
         return _read_directory(path, renames)
     if path.suffix == ".parquet":
         return read_parquet(path, renames)
+    if is_inspect(path):
+        return read_inspect(path, renames)
     return _read_jsonl(path, renames)
 
 
 def _read_directory(path: Path, renames: dict[str, str]) -> tuple[list[Rollout], list[str]]:
     if (path / "rollouts.jsonl").is_file():
         return _read_jsonl(path / "rollouts.jsonl", renames)
+    if problem_folders(path):
+        return read_thought_anchors(path)
+    for name in ("results.jsonl", "traces.jsonl"):
+        if (path / name).is_file():
+            return _read_jsonl(path / name, renames)
     arms = sorted(file.parent.name for file in path.glob("*/rollouts.jsonl"))
     if arms:
         raise UserError(f"{path} holds several runs: name one, such as {path / arms[0]}")
@@ -74,6 +85,11 @@ def _of_line(stem: str, renames: dict[str, str], number: int, row: dict[str, Any
     """The rollouts of one JSON object, of whichever form it has. Raises ValueError."""
     if not renames and row.keys() >= _OWN_FIELDS:
         return [Rollout.model_validate(row)]
+    if not renames and is_episode(row):
+        name = f"{stem}-{number}"
+        return [rollout_of(f"{name}-{i}", one) for i, one in enumerate(rows_of_episode(row))]
+    if not renames and is_result(row):
+        return [rollout_of(f"{stem}-{number}", row_of_result(row))]
     models = [] if renames else solution_models(row)
     if models:
         return list(solutions_of(number, row, models))

@@ -39,3 +39,14 @@ def test_habits_are_the_share_asked_for() -> None:
     task = sloppy(habits=0.25)
     held = [task.habit(op, n) != 0 for op in "+-*/" for n in range(100)]
     assert 0.19 < sum(held) / len(held) < 0.31
+
+
+def test_the_answer_follows_from_the_slips_for_every_inner_task() -> None:
+    inner = {"kind": "gym", "name": "leg_counting", "options": {"max_animals": 3}}
+    task = load_task({"kind": "sloppy", "inner": inner, "habits": 0.5, "slip": 1.0})
+    slipped = 0
+    for problem in task.problems("train", 40, 0):
+        lines = (task.gold_completion(problem) or "").splitlines()
+        assert lines[-1].removeprefix("#### ") == lines[-2].split("= ")[1]
+        slipped += lines[-1] != f"#### {problem.answers[0]}"
+    assert slipped > 10

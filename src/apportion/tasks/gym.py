@@ -160,6 +160,8 @@ class Gym:
         if not problem.answers:
             return None
         mark = f"#### {problem.answers[0]}"
+        if steps := problem.meta.get("steps"):
+            return "\n".join([*(step["text"] for step in steps), mark])
         solution = str(problem.meta.get("solution", "")).rsplit("####", 1)[0].strip()
         return f"{solution}\n{mark}" if solution else mark
 

@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 Label = Literal["useful", "irrelevant", "harmful"]
 LABELS: tuple[Label, ...] = ("useful", "irrelevant", "harmful")
 Status = Literal["agreed", "disputed", "unreviewed"]
+Scoring = Literal["probability", "sampling"]
 
 
 class Step(NamedTuple):
@@ -290,6 +291,43 @@ class Edit(Record):
     def usable(self) -> bool:
         """Changed, whole, and not refused: fit to learn from."""
         return self.changed and not self.open and not self.refused
+
+
+class Probe(Record):
+    """What one measure found in one rollout.
+
+    ``value`` is the measure's own unit, None where it says nothing of this rollout; ``error`` says
+    why it could not be measured at all (no answer to compare with, too long for the context), and
+    such a probe counts in no average. ``by_step`` is parallel to ``steps``, half-open character
+    spans of the rollout's text. ``curve`` holds (share of the chain, figure) points, ``parts`` the
+    figures behind the value, ``answers`` what the policy answered, None where nothing was stated.
+    ``tokens`` is what the probe cost: tokens read and written by the policy.
+    """
+
+    rollout_id: str
+    problem_id: str
+    measure: str
+    value: float | None = None
+    steps: tuple[tuple[int, int], ...] = ()
+    by_step: tuple[float | None, ...] = ()
+    curve: tuple[tuple[float, float], ...] = ()
+    parts: dict[str, float | None] = Field(default_factory=dict)
+    answers: tuple[str | None, ...] = ()
+    scoring: Scoring = "sampling"
+    tokens: int = Field(default=0, ge=0)
+    error: str | None = None
+    policy: str = ""
+    update: int | None = None
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Probe:
+        where = f"probe of {self.rollout_id} by {self.measure}"
+        if self.error is not None and self.value is not None:
+            raise ValueError(f"{where}: has both an error and a value")
+        if self.by_step and len(self.by_step) != len(self.steps):
+            raise ValueError(f"{where}: {len(self.by_step)} step values, {len(self.steps)} steps")
+        return self
 
 
 def check_partition(steps: Sequence[Step], end: int) -> None:

@@ -18,9 +18,10 @@ from apportion.errors import UserError, nearest
 from apportion.records.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
 from apportion.records.jsonl import JsonlWriter, encode, mend_last_line, read_jsonl, rewrite
 from apportion.records.manifest import describe_run, now
-from apportion.trace import Credit, Edit, Record, Review, Rollout
+from apportion.records.memory import Remembered
+from apportion.trace import Credit, Edit, Probe, Record, Review, Rollout
 
-Kind = Literal["rollouts", "reviews", "credit", "edits", "metrics"]
+Kind = Literal["rollouts", "reviews", "credit", "edits", "probes", "memory", "metrics"]
 
 Number = float | int | None
 
@@ -44,6 +45,8 @@ KINDS: dict[str, type[Record]] = {
     "reviews": Review,
     "credit": Credit,
     "edits": Edit,
+    "probes": Probe,
+    "memory": Remembered,
     "metrics": MetricsLine,
 }
 _IDENTITY: dict[str, tuple[str, ...]] = {
@@ -51,6 +54,8 @@ _IDENTITY: dict[str, tuple[str, ...]] = {
     "reviews": ("rollout_id", "reviewer", "critique"),
     "credit": ("rollout_id", "method"),
     "edits": ("rollout_id", "asked"),
+    "probes": ("rollout_id", "measure", "update"),
+    "memory": ("update", "problem_id"),
     "metrics": ("update", "split"),
 }
 _FILES = ("manifest.json", "config.yaml", "card.md", "report.html", "verdicts.json")
@@ -175,8 +180,8 @@ class RunDirectory:
 
     def ids(self, kind: Kind) -> set[Hashable]:
         """What is already there. Rollouts: their id. Others a tuple: reviews (rollout_id,
-        reviewer, critique), credit (rollout_id, method), edits (rollout_id, asked), metrics
-        (update, split)."""
+        reviewer, critique), credit (rollout_id, method), edits (rollout_id, asked), probes
+        (rollout_id, measure, update), memory (update, problem_id), metrics (update, split)."""
         names = _IDENTITY[kind]
         keys = [tuple(getattr(record, name) for name in names) for record in self.read(kind)[0]]
         return {key[0] if len(names) == 1 else key for key in keys}
@@ -202,7 +207,7 @@ class RunDirectory:
     def rewind(self, update: int) -> dict[str, int]:
         """Drop all that came after ``update``, for a run that goes on from its checkpoint.
 
-        Rollouts and metrics go by their own ``update`` (rollouts without one stay), reviews,
+        Rollouts, probes, memory and metrics go by their own ``update`` (those without one stay), reviews,
         credit and edits with their rollout. Returns how many records of each kind were dropped.
         Repeating an interrupted rewind completes it.
         """
@@ -210,7 +215,8 @@ class RunDirectory:
         def early(record: dict[str, Any]) -> bool:
             return record.get("update") is None or record["update"] <= update
 
-        dropped = {"rollouts": self.keep("rollouts", early), "metrics": self.keep("metrics", early)}
+        own: tuple[Kind, ...] = ("rollouts", "probes", "memory", "metrics")
+        dropped: dict[str, int] = {kind: self.keep(kind, early) for kind in own}
         present = self.ids("rollouts")
         kinds: tuple[Kind, ...] = ("reviews", "credit", "edits")
         for kind in kinds:

@@ -1,0 +1,44 @@
+"""Whether the chain is the reason for the answer: one measure, one file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apportion.errors import UserError, nearest
+from apportion.faithfulness.base import Measure, over_problems
+from apportion.faithfulness.subject import Answer, Framed, Subject
+from apportion.trace import Probe
+
+MEASURES: dict[str, type[Measure]] = {}
+
+__all__ = [
+    "MEASURES",
+    "Answer",
+    "Framed",
+    "Measure",
+    "Probe",
+    "Subject",
+    "load_measure",
+    "over_problems",
+]
+
+
+def load_measure(spec: str | dict[str, Any]) -> Measure:
+    """The measure that ``{"name": one of MEASURES, option: value, ...}``, or a bare name, is.
+
+    Raises UserError for an unknown measure or option, or a bad value.
+    """
+    from pydantic import ValidationError
+
+    from apportion.records import reason
+
+    options = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = str(options.pop("name", ""))
+    if name not in MEASURES:
+        raise UserError(
+            f"unknown measure '{name}'{nearest(name, list(MEASURES))}; see apportion ls measures"
+        )
+    try:
+        return MEASURES[name].model_validate(options)
+    except ValidationError as error:
+        raise UserError(f"measure {name}: {reason(error)}") from None

@@ -232,14 +232,8 @@ def test_rewind_drops_what_came_after_the_checkpoint(tmp_path: Path) -> None:
         run.append("rollouts", rollout("imported"))
         before = (tmp_path / "rollouts.jsonl").read_bytes().splitlines(keepends=True)
         dropped = run.rewind(2)
-        assert dropped == {
-            "rollouts": 1,
-            "probes": 1,
-            "metrics": 1,
-            "reviews": 1,
-            "credit": 1,
-            "edits": 0,
-        }
+        gone = {kind: count for kind, count in dropped.items() if count}
+        assert gone == dict.fromkeys(["rollouts", "probes", "metrics", "reviews", "credit"], 1)
         assert run.ids("rollouts") == {"r1", "r2", "imported"}
         assert run.ids("reviews") == {("r1", "r", 0), ("r2", "r", 0)}
         assert run.ids("metrics") == {(1, "train"), (2, "train")}

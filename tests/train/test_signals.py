@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,3 +92,30 @@ def test_a_signal_has_a_number_for_each_token() -> None:
 def test_a_sample_has_no_signals_unless_measured() -> None:
     sample = Sample("a", 1.0, np.ones(1, bool), np.zeros((1, 2), int))
     assert dict(sample.signals) == {}
+
+
+class Counter(Twice):
+    """Has state and an opinion."""
+
+    alarm: str | None = None
+
+    def save(self, folder: Path) -> None:
+        (folder / "twice.txt").write_text(str(self.learned))
+
+    def load(self, folder: Path) -> None:
+        self.learned = int((folder / "twice.txt").read_text())
+
+
+def test_the_state_of_a_source_goes_with_the_checkpoint(tmp_path: Path) -> None:
+    source, again = Counter(), Counter()
+    source.learned = 7
+    signals.save_all([Twice(), source], tmp_path / "checkpoint-1")
+    signals.load_all([Twice(), again], tmp_path / "checkpoint-1")
+    assert again.learned == 7
+
+
+def test_a_source_may_ask_to_stop() -> None:
+    source = Counter()
+    assert signals.alarm_of([Twice(), source]) is None
+    source.alarm = "diverged"
+    assert signals.alarm_of([Twice(), source]) == "diverged"

@@ -22,6 +22,7 @@ from apportion.train.reviewer_value import ReviewerValue
 from apportion.train.rewards import reward_functions
 from apportion.train.rows import row_of_problem
 from apportion.train.showcase import write_showcase
+from apportion.train.signals import alarm_of, load_all, load_signals
 
 
 def run_arm(
@@ -40,6 +41,10 @@ def run_arm(
         from apportion.train.edits import run_edits_arm
 
         return run_edits_arm(config, seed, directory, progress=progress)
+    if config.objective == "sft":
+        from apportion.train.gold_sft import run_sft_arm
+
+        return run_sft_arm(config, seed, directory, progress=progress)
     if config.objective == "latent":
         from apportion.train.latent import run_latent_arm
 
@@ -52,11 +57,13 @@ def run_arm(
     task = load_task(config.task)
     policy = trainable_policy(config)
     checkpoint = resume_point(directory)
-    trainer, watcher = _trainer(config, seed, task, policy, directory, cache, progress)
+    trainer, watcher, signals = _trainer(config, seed, task, policy, directory, cache, progress)
     started = time.monotonic()
     try:
         if checkpoint is None:
             watcher.evaluate(0)
+        else:
+            load_all(signals, checkpoint)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         trainer.close()
@@ -68,7 +75,7 @@ def run_arm(
         policy,
         directory,
         rollouts=config.train.updates * config.train.rollouts_per_update,
-        alarm=watcher.alarm_text,
+        alarm=watcher.alarm_text or alarm_of(signals),
         seconds=seconds,
         cache=cache,
         progress=progress,
@@ -113,13 +120,12 @@ def _trainer(
     directory: RunDirectory,
     cache: ReviewCache | None,
     progress: RunProgress,
-) -> tuple[Any, Any]:
+) -> tuple[Any, Any, Any]:
     from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar
     from transformers import PrinterCallback
 
     from apportion.train.imitators import load_imitator
-    from apportion.train.signals import load_signals
     from apportion.train.trl import CreditGRPOTrainer
 
     disable_progress_bar()
@@ -127,6 +133,7 @@ def _trainer(
     _check_prompts(policy, problems, config)
     rows = [row_of_problem(problem, policy.prompt_for(problem)) for problem in problems]
     watcher = Watcher(config, seed, task, policy, directory, progress)
+    signals = load_signals(config, task, policy)
     trainer = CreditGRPOTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
@@ -146,7 +153,7 @@ def _trainer(
         imitation_weight=config.imitation.weight,
         policy_weight=config.imitation.policy_weight if config.imitation.chains != "none" else 1.0,
         policy=policy,
-        signals=load_signals(config, task, policy),
+        signals=signals,
         callbacks=[watcher],
     )
     trainer.remove_callback(PrinterCallback)
@@ -158,7 +165,7 @@ def _trainer(
                 config, seed, task, policy, directory, progress, names=names, set_weights=weigh
             )
         )
-    return trainer, watcher
+    return trainer, watcher, signals
 
 
 def _check_prompts(policy: LanguageModelPolicy, problems: list[Any], config: RunConfig) -> None:

@@ -9,6 +9,7 @@ the rollouts as named numbers per token. A method says what it ``needs``; a sour
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from apportion.config import RunConfig
@@ -28,7 +29,11 @@ class Measured(NamedTuple):
 
 
 class SignalSource(Protocol):
-    """Measures numbers per token of rollouts whose outcomes are frozen."""
+    """Measures numbers per token of rollouts whose outcomes are frozen.
+
+    A source with parameters may also have ``save(folder)`` and ``load(folder)``, so that a run
+    resumes exactly, and ``alarm``, the reason why training has to stop (None while there is none).
+    """
 
     gives: tuple[str, ...]
 
@@ -88,3 +93,24 @@ def learn_all(sources: Sequence[SignalSource], credited: CreditedBatch) -> None:
     """Let every source that has parameters learn from the batch."""
     for source in sources:
         source.learn(credited)
+
+
+def save_all(sources: Sequence[SignalSource], folder: Path) -> None:
+    """Let every source that has state write it into a checkpoint's folder."""
+    for source in sources:
+        if (save := getattr(source, "save", None)) is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            save(folder)
+
+
+def load_all(sources: Sequence[SignalSource], folder: Path) -> None:
+    """Let every source that has state go on from what it wrote."""
+    for source in sources:
+        if (load := getattr(source, "load", None)) is not None:
+            load(folder)
+
+
+def alarm_of(sources: Sequence[SignalSource]) -> str | None:
+    """Why a source wants training to stop; None where none does."""
+    found = (getattr(source, "alarm", None) for source in sources)
+    return next((reason for reason in found if reason), None)

@@ -27,7 +27,14 @@ from apportion.review.binding import bind_policy, needing_policy
 from apportion.train.batch import Batch, CreditedBatch, ReviewDesk
 from apportion.train.imitation import Imitator, imitation_loss, imitation_tensors
 from apportion.train.rows import problem_of_row
-from apportion.train.signals import SignalSource, check_given, learn_all, measure_all
+from apportion.train.signals import (
+    SignalSource,
+    alarm_of,
+    check_given,
+    learn_all,
+    measure_all,
+    save_all,
+)
 
 
 class CreditGRPOTrainer(GRPOTrainer):
@@ -162,6 +169,7 @@ class CreditGRPOTrainer(GRPOTrainer):
             output |= imitation_tensors(chains, int(self.processing_class.pad_token_id))
         credited.metrics.update(measured)
         learn_all(self._signals, credited)
+        self.control.should_training_stop |= alarm_of(self._signals) is not None
         self._log_credit(credited)
         if self._on_credit is not None:
             self._on_credit(credited)
@@ -194,6 +202,8 @@ class CreditGRPOTrainer(GRPOTrainer):
                 "checkpoint could not be resumed exactly: save at a multiple of "
                 f"{self._updates_per_generation()}"
             )
+        # First, because the trainer's own state is what marks a checkpoint as whole.
+        save_all(self._signals, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
         super()._save_checkpoint(model, trial)
 
     def _updates_per_generation(self) -> int:

@@ -71,21 +71,30 @@ class Decoder(nn.Module):
         return self.network.get_output_embeddings()(hidden)
 
     def run(
-        self, embeds_BTE: Tensor, mask_BL: Tensor, positions_BT: Tensor, cache: DynamicCache
+        self,
+        embeds_BTE: Tensor,
+        mask_BL: Tensor,
+        positions_BT: Tensor,
+        cache: DynamicCache,
+        layers: list[Tensor] | None = None,
     ) -> Tensor:
         """Hidden states (B, T, D) after the final norm; the cache grows by these positions.
 
         ``mask_BL`` is 1 where a position may be looked at. Differentiable in everything, the
         cache's earlier keys and values included: it grows by concatenation, nothing is written
-        over.
+        over. To ``layers`` the hidden states of every layer are appended, the embeddings first.
         """
-        return self.network.base_model(
+        found = self.network.base_model(
             inputs_embeds=embeds_BTE,
             attention_mask=mask_BL,
             position_ids=positions_BT,
             past_key_values=cache,
             use_cache=True,
-        ).last_hidden_state
+            output_hidden_states=layers is not None,
+        )
+        if layers is not None:
+            layers.extend(found.hidden_states)
+        return found.last_hidden_state
 
     # -- checks ----------------------------------------------------------------------------------
 

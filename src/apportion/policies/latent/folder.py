@@ -22,6 +22,8 @@ def save_latent(model: LatentModel, folder: Path | str) -> None:
     folder = Path(folder)
     model.network.save_pretrained(folder)
     weights = {f"cell.{name}": value for name, value in model.cell.state_dict().items()}
+    if model.halting is not None:
+        weights |= {f"halting.{k}": value for k, value in model.halting.state_dict().items()}
     weights["norm_target"] = model.norm_target
     save_file({k: v.detach().contiguous() for k, v in weights.items()}, folder / _WEIGHTS)
     settings = {
@@ -29,6 +31,7 @@ def save_latent(model: LatentModel, folder: Path | str) -> None:
         "steps": model.steps,
         "window": model.window,
         "norm": model.norm,
+        "halting": model.halting is not None,
     }
     (folder / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
@@ -57,11 +60,17 @@ def read_latent(folder: Path | str) -> LatentModel:
         model = LatentModel(network, cell, **settings)
         weights = load_file(folder / _WEIGHTS)
         model.norm_target.copy_(weights.pop("norm_target"))
-        model.cell.load_state_dict({k.removeprefix("cell."): v for k, v in weights.items()})
+        model.cell.load_state_dict(_under("cell.", weights))
+        if model.halting is not None:
+            model.halting.load_state_dict(_under("halting.", weights))
     except (OSError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{folder}: {_WEIGHTS} does not fit {_SETTINGS} ({reason})") from None
     return model
+
+
+def _under(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _settings(file: Path) -> dict[str, Any]:

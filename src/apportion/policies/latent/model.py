@@ -12,7 +12,8 @@ hidden state of the last latent step, or of the question's last token where k = 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,12 @@ from apportion.policies.latent.cache import Part, cache_of, part_of
 from apportion.policies.latent.cells import build_cell
 from apportion.policies.latent.decoder import Decoder
 from apportion.policies.latent.gradient import Bptt, StepGradients
+from apportion.policies.latent.halting import HaltingHead
 from apportion.policies.latent.options import CellOptions, Norm
 from apportion.policies.latent.recompute import Run, Stretch, recomputed
+
+# (the step's input (B, E), the hidden state it was made of (B, D), step from 0) -> another input.
+Disturb = Callable[[Tensor, Tensor, int], Tensor]
 
 
 @dataclass
@@ -35,8 +40,9 @@ class Thought:
     """Where a row stands after its latent steps.
 
     ``hidden_BD`` is what the first answer token is read from; ``states_BKD`` the hidden state after
-    each step (a row that has stopped keeps its last). ``visible_BL`` masks what the answer may
-    look at among the positions in ``past``, and ``position_B`` is the answer's first.
+    each step (a row that has stopped keeps its last) and ``question_BD`` that before the first.
+    ``visible_BL`` masks what the answer may look at among the positions in ``past``, and
+    ``position_B`` is the answer's first.
     """
 
     hidden_BD: Tensor
@@ -44,13 +50,14 @@ class Thought:
     past: list[Part]
     visible_BL: Tensor
     position_B: Tensor
+    question_BD: Tensor
 
 
 @dataclass
 class LatentOutput:
     """``loss`` is the mean cross-entropy over the ``tokens`` answer tokens; ``logits_BAV[:, i]``
     predicts answer token i, and ``token_accuracy`` is the share that it puts first. ``gradients``
-    can be asked after the backward pass."""
+    can be asked after the backward pass; ``figures`` are further metrics."""
 
     loss: Tensor
     tokens: int
@@ -58,6 +65,7 @@ class LatentOutput:
     states_BKD: Tensor
     gradients: StepGradients
     token_accuracy: float
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 class LatentModel(nn.Module):
@@ -66,12 +74,20 @@ class LatentModel(nn.Module):
     ``steps`` is how many latent steps a question gets unless told otherwise. With ``window`` w > 0
     a latent step sees itself and the w - 1 positions before it, and the answer sees itself and
     the last w before it: what those do not carry is forgotten. ``norm`` "embedding" scales each
-    latent to the mean norm that the token embeddings had when the cell was made. Raises UserError
-    as Decoder and build_cell do.
+    latent to the mean norm that the token embeddings had when the cell was made. With ``halting``
+    ``steps`` is a limit, and a head decides how many are taken. ``disturb`` (settable) changes the
+    input of each step. Raises UserError as Decoder and build_cell do.
     """
 
     def __init__(
-        self, network: Any, cell: CellOptions, *, steps: int, window: int = 0, norm: Norm = "off"
+        self,
+        network: Any,
+        cell: CellOptions,
+        *,
+        steps: int,
+        window: int = 0,
+        norm: Norm = "off",
+        halting: bool = False,
     ) -> None:
         super().__init__()
         self.decoder = Decoder(network)
@@ -80,6 +96,11 @@ class LatentModel(nn.Module):
         self.steps = steps
         self.window = window
         self.norm = norm
+        self.disturb: Disturb | None = None
+        self.halting: HaltingHead | None = None
+        if halting:
+            head = HaltingHead(self.decoder.hidden_size)
+            self.halting = head.to(device=self.decoder.device, dtype=self.decoder.dtype)
         self.norm_target: Tensor
         mean_norm = self.decoder.embeddings().detach().norm(dim=-1).mean()
         self.register_buffer("norm_target", mean_norm)
@@ -118,10 +139,9 @@ class LatentModel(nn.Module):
         if batch.questions.longest == 0:
             return self._plain(batch, gradients)
         thought = self.think(batch.questions, bptt, gradients)
-        hidden_BAD = self._answer(thought, batch)
-        logits_BAV = self.decoder.logits(hidden_BAD)
+        logits_BAV = self.decoder.logits(self.answer_states(thought, batch))
         loss = _mean_loss(logits_BAV, batch.labels_BA)
-        return _output(loss, logits_BAV, batch.labels_BA, thought.states_BKD, gradients)
+        return output_of(loss, logits_BAV, batch.labels_BA, thought.states_BKD, gradients)
 
     def think(
         self,
@@ -139,6 +159,7 @@ class LatentModel(nn.Module):
         positions_BQ = (questions.mask_BQ.cumsum(1) - 1).clamp_min(0)
         cache = cache_of([])
         hidden_BD = self.decoder.run(embeds_BQE, questions.mask_BQ, positions_BQ, cache)[:, -1]
+        question_BD = hidden_BD
         steps = _Steps(self, questions, gradients or StepGradients(questions.steps_B))
         past = [part_of(cache)]
         carried_BE = self.cell.start(embeds_BQE[:, -1])
@@ -154,10 +175,17 @@ class LatentModel(nn.Module):
             states += new
         states_BKD = torch.stack(states, 1) if states else hidden_BD[:, None][:, :0]
         position_B = questions.mask_BQ.sum(1) + questions.steps_B
-        return Thought(hidden_BD, states_BKD, past, steps.visible_to_answer(), position_B)
+        visible_BL = steps.visible_to_answer()
+        return Thought(hidden_BD, states_BKD, past, visible_BL, position_B, question_BD)
 
-    def _answer(self, thought: Thought, batch: LatentBatch) -> Tensor:
-        """Hidden states (B, A, D) that predict each answer token, given those before it."""
+    def answer_states(
+        self, thought: Thought, batch: LatentBatch, layers: list[Tensor] | None = None
+    ) -> Tensor:
+        """Hidden states (B, A, D) that predict each answer token, given those before it.
+
+        To ``layers`` the states of every layer at the answer's tokens but the last are appended,
+        (B, A - 1, D) each.
+        """
         first_B1D = thought.hidden_BD[:, None]
         if batch.ids_BA.shape[1] == 1:
             return first_B1D
@@ -165,7 +193,8 @@ class LatentModel(nn.Module):
         positions_BA = thought.position_B[:, None] + mask_BA.cumsum(1) - 1
         mask_BL = torch.cat([thought.visible_BL, mask_BA], dim=1)
         embeds_BAE = self.decoder.embed(given_BA)
-        rest = self.decoder.run(embeds_BAE, mask_BL, positions_BA, cache_of(thought.past))
+        cache = cache_of(thought.past)
+        rest = self.decoder.run(embeds_BAE, mask_BL, positions_BA, cache, layers)
         return torch.cat([first_B1D, rest], dim=1)
 
     def _plain(self, batch: LatentBatch, gradients: StepGradients) -> LatentOutput:
@@ -184,7 +213,7 @@ class LatentModel(nn.Module):
         loss = _mean_loss(logits_BLV, labels_BL)
         logits_BAV = logits_BLV[:, questions.ids_BQ.shape[1] - 1 : -1]
         states_BKD = logits_BLV.new_zeros(len(logits_BLV), 0, self.decoder.hidden_size)
-        return _output(loss, logits_BAV, batch.labels_BA, states_BKD, gradients)
+        return output_of(loss, logits_BAV, batch.labels_BA, states_BKD, gradients)
 
     def _check_room(self, questions: Questions) -> None:
         context = getattr(self.config, "max_position_embeddings", None)
@@ -194,6 +223,11 @@ class LatentModel(nn.Module):
                 f"a question and its latent steps take {longest} positions, the model has "
                 f"{context}: use fewer latent steps or shorter questions"
             )
+
+
+def visible_to_answer(model: LatentModel, questions: Questions) -> Tensor:
+    """(B, Q + K) mask of what the answer may look at after the questions' steps."""
+    return _Steps(model, questions, StepGradients(questions.steps_B)).visible_to_answer()
 
 
 class _Steps:
@@ -219,6 +253,8 @@ class _Steps:
             if model.norm == "embedding":
                 norm_B1 = latent_BE.norm(dim=-1, keepdim=True)
                 latent_BE = latent_BE * (model.norm_target / norm_B1)
+            if model.disturb is not None:
+                latent_BE = model.disturb(latent_BE, hidden_BD, step)
             # A view is a node of its own: its gradient is that of the step's input alone.
             latent_BE = latent_BE.view_as(latent_BE)
             self.gradients.watch(latent_BE, step)
@@ -250,13 +286,14 @@ def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
-def _output(
+def output_of(
     loss: Tensor,
     logits_BAV: Tensor,
     labels_BA: Tensor,
     states_BKD: Tensor,
     gradients: StepGradients,
 ) -> LatentOutput:
+    """The output, with what can be counted of the logits."""
     counted_BA = labels_BA != IGNORED
     right_BA = (logits_BAV.detach().argmax(-1) == labels_BA) & counted_BA
     tokens = int(counted_BA.sum())

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from apportion.config.claims import Claim, check_arms
+from apportion.config.evolution import EvolutionConfig
 from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
 from apportion.config.reward import RewardConfig
 from apportion.config.section import Section
+from apportion.config.sft import SftConfig
 from apportion.config.voices import PersonaConfig, ReviewerTokensConfig
 
 Split = Literal["train", "validation", "test"]
@@ -255,6 +257,8 @@ class RunConfig(Section):
     objective: Literal[
         "credit",
         "latent",
+        "sft",
+        "evolution",
         "warm_start",
         "sft_on_edits",
         "dpo_on_edits",
@@ -274,6 +278,8 @@ class RunConfig(Section):
     imitation: ImitationConfig = ImitationConfig()
     edits: EditsConfig = EditsConfig()
     latent: LatentConfig = LatentConfig()
+    sft: SftConfig = SftConfig()
+    evolution: EvolutionConfig = EvolutionConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     persona: PersonaConfig = PersonaConfig()
     reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()

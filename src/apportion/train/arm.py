@@ -49,6 +49,10 @@ def run_arm(
         from apportion.train.latent import run_latent_arm
 
         return run_latent_arm(config, seed, directory, progress=progress)
+    if config.objective == "evolution":
+        from apportion.train.evolution import run_evolution_arm
+
+        return run_evolution_arm(config, seed, directory, progress=progress)
     if config.objective in ("persona", "reviewer_tokens"):
         from apportion.train.voices import run_voices_arm
 

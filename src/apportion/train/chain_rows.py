@@ -62,6 +62,12 @@ def sampled_row(policy: LanguageModelPolicy, rollout: Rollout) -> ChainRow:
     return _row(policy, rollout.problem, ids, [1.0] * len(ids), 1.0)
 
 
+def completion_row(policy: LanguageModelPolicy, problem: Problem, text: str) -> ChainRow:
+    """A text to be learned whole as the completion of a problem, with its end of text."""
+    ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return _row(policy, problem, ids, [1.0] * len(ids), 1.0)
+
+
 def _row(
     policy: LanguageModelPolicy,
     problem: Problem,

@@ -88,12 +88,17 @@ class _EditsWatcher(Watcher):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
-        if logs and not math.isfinite(logs.get("loss", 0.0)):
-            raise UserError(
-                f"the loss is {logs['loss']} at update {state.global_step}: lower "
-                "train.learning_rate and resume from the last checkpoint"
-            )
+        refuse_not_finite(state.global_step, logs)
         super().on_log(args, state, control, logs)
+
+
+def refuse_not_finite(update: int, logs: dict[str, Any] | None) -> None:
+    """Raises UserError where the logged loss is not a finite number."""
+    if logs and not math.isfinite(logs.get("loss", 0.0)):
+        raise UserError(
+            f"the loss is {logs['loss']} at update {update}: lower train.learning_rate and resume "
+            "from the last checkpoint"
+        )
 
 
 def _supervised(
@@ -113,7 +118,7 @@ def _supervised(
     trainer = WeightedSFTTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
-        args=SFTConfig(**_arguments(config, seed, directory)),
+        args=SFTConfig(**supervised_arguments(config, seed, directory, config.edits.batch_size)),
         train_dataset=Dataset.from_list(as_columns(rows)),
     )
     trainer.remove_callback(PrinterCallback)
@@ -136,14 +141,21 @@ def _preference(
     rows = preference_rows(policy, source.pairs)
     trainer = dpo_trainer(
         policy,
-        args=DPOConfig(beta=config.edits.beta, **_arguments(config, seed, directory)),
+        args=DPOConfig(
+            beta=config.edits.beta,
+            **supervised_arguments(config, seed, directory, config.edits.batch_size),
+        ),
         train_dataset=Dataset.from_list(rows),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer, len(rows)
 
 
-def _arguments(config: RunConfig, seed: int, directory: RunDirectory) -> dict[str, Any]:
+def supervised_arguments(
+    config: RunConfig, seed: int, directory: RunDirectory, batch_size: int
+) -> dict[str, Any]:
+    """Arguments that TRL's supervised and preference trainers share, without a length limit: the
+    context is checked before."""
     import torch
     from datasets.utils.logging import disable_progress_bar
 
@@ -152,11 +164,11 @@ def _arguments(config: RunConfig, seed: int, directory: RunDirectory) -> dict[st
     return {
         "output_dir": str(directory.path / "checkpoints"),
         "max_steps": train.updates * train.epochs,
-        "per_device_train_batch_size": config.edits.batch_size,
+        "per_device_train_batch_size": batch_size,
         "learning_rate": train.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
         "warmup_steps": train.warmup_updates,
-        "max_length": None,  # the context was checked when the edit was answered
+        "max_length": None,
         "save_strategy": "steps" if train.checkpoint_every else "no",
         "save_steps": train.checkpoint_every or 500,
         "save_total_limit": 2,

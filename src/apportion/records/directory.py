@@ -207,16 +207,20 @@ class RunDirectory:
     def rewind(self, update: int) -> dict[str, int]:
         """Drop all that came after ``update``, for a run that goes on from its checkpoint.
 
-        Rollouts, probes, memory and metrics go by their own ``update`` (those without one stay), reviews,
-        credit and edits with their rollout. Returns how many records of each kind were dropped.
-        Repeating an interrupted rewind completes it.
+        Rollouts, probes, memory and metrics go by their own ``update`` (those without one stay, and
+        a memory from before the first), reviews, credit and edits with their rollout. Returns how
+        many records of each kind were dropped. Repeating an interrupted rewind completes it.
         """
 
         def early(record: dict[str, Any]) -> bool:
             return record.get("update") is None or record["update"] <= update
 
-        own: tuple[Kind, ...] = ("rollouts", "probes", "memory", "metrics")
+        def held(record: dict[str, Any]) -> bool:
+            return record["update"] <= max(update, 0)
+
+        own: tuple[Kind, ...] = ("rollouts", "probes", "metrics")
         dropped: dict[str, int] = {kind: self.keep(kind, early) for kind in own}
+        dropped["memory"] = self.keep("memory", held)
         present = self.ids("rollouts")
         kinds: tuple[Kind, ...] = ("reviews", "credit", "edits")
         for kind in kinds:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,13 +64,20 @@ def test_shuffled_keeps_the_verdicts_and_loses_their_places(inner):
     assert np.ptp(per_step) < np.ptp(true[0].values_T)
 
 
+def _measured(method, sample):
+    """The sample with some number for each token of what the method needs."""
+    numbers = np.linspace(1.0, 0.5, len(sample.mask_T))
+    return replace(sample, signals=dict.fromkeys(method.needs, numbers))
+
+
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_is_silent_off_the_mask_and_copes_with_nothing(name):
     method = load_method(name)
     masked = completion(1.0, (2, "useful"), (2, "harmful"), mask=[1, 0, 1, 0], name="a")
     empty = completion(0.0, name="b")
     bare = completion(0.0, answer=3, reviewed=False, name="c")
-    credits = method.assign(group(masked, empty, bare, base=[1.0, -0.5, -0.5]))
+    samples = [_measured(method, sample) for sample in (masked, empty, bare)]
+    credits = method.assign(group(*samples, base=[1.0, -0.5, -0.5]))
     assert [len(c.advantages_T) for c in credits] == [4, 0, 3]
     assert credits[0].advantages_T[[1, 3]].tolist() == [0, 0]
     assert all(np.isfinite(c.advantages_T).all() for c in credits)

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from apportion.credit.base import Group, Method, Sample, TokenCredit, group_advantage, to_record
 from apportion.credit.capo import Capo
 from apportion.credit.dca import Dca
+from apportion.credit.flow import Flow
+from apportion.credit.hindsight import Hindsight
 from apportion.credit.outcome import Outcome
 from apportion.credit.papo import Papo
 from apportion.credit.random import Random
@@ -22,6 +24,8 @@ METHODS: dict[str, type[Method]] = {
     "papo": Papo,
     "shuffled": Shuffled,
     "random": Random,
+    "hindsight": Hindsight,
+    "flow": Flow,
 }
 
 __all__ = [

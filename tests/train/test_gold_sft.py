@@ -73,3 +73,16 @@ def test_it_trains_and_resumes_to_the_bit(tmp_path):
     with RunDirectory(folder, resume=True) as run:
         run_arm(settings, 0, run, progress=Quiet())
     assert (checkpoints / "final/model.safetensors").read_bytes() == whole
+
+
+def test_the_final_policy_is_measured_on_another_task_too(tmp_path):
+    settings = config(train={"updates": 1})
+    longer = {"transfer": TASK | {"operations": [3, 3]}}
+    settings = settings.model_copy(update={"eval": settings.eval.model_copy(update=longer)})
+    with RunDirectory(tmp_path / "arm") as run:
+        run.write_config(settings.model_dump(mode="json"))
+        run.write_manifest([])
+        run_arm(settings, 0, run, progress=Quiet())
+    final = read_kind(tmp_path / "arm", "metrics")[0][-1].metrics
+    # One line for each operation, and one for the answer.
+    assert final["eval/steps"]["value"] == 2 and final["transfer/steps"]["value"] == 3

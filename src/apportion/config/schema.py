@@ -16,6 +16,7 @@ from apportion.config.metalearning import MetalearningConfig
 from apportion.config.reward import RewardConfig
 from apportion.config.section import Section
 from apportion.config.sft import SftConfig
+from apportion.config.trice import TriceConfig
 from apportion.config.voices import PersonaConfig, ReviewerTokensConfig
 
 Split = Literal["train", "validation", "test"]
@@ -140,7 +141,8 @@ class TrainConfig(Section):
 class EvalConfig(Section):
     """Held-out measurement every ``every`` updates (0: only at the end), greedy, and at the end
     also ``samples`` completions a problem for pass@k. ``showcase`` problems are sampled, reviewed
-    and given every method's credit at the end, for the report."""
+    and given every method's credit at the end, for the report. ``transfer`` is another task (say,
+    longer problems), which the final policy is also measured on, as ``transfer/...``."""
 
     every: int = Field(default=10, ge=0)
     problems: int = Field(default=200, ge=1)
@@ -150,6 +152,7 @@ class EvalConfig(Section):
     final_split: Split = "test"
     final_problems: int = Field(default=500, ge=1)
     showcase: int = Field(default=4, ge=0)
+    transfer: dict[str, Any] | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -259,6 +262,9 @@ class RunConfig(Section):
         "latent",
         "sft",
         "evolution",
+        "trice",
+        "star",
+        "rejection",
         "warm_start",
         "sft_on_edits",
         "dpo_on_edits",
@@ -280,6 +286,7 @@ class RunConfig(Section):
     latent: LatentConfig = LatentConfig()
     sft: SftConfig = SftConfig()
     evolution: EvolutionConfig = EvolutionConfig()
+    trice: TriceConfig = TriceConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     persona: PersonaConfig = PersonaConfig()
     reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()

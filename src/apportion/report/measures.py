@@ -61,6 +61,8 @@ def measure(part: Part, name: str, at: str | None = None, split: str | None = No
 
 
 def _split(part: Part, key: str, when: str) -> str:
+    if key.startswith("transfer/"):
+        return "test"
     if not key.startswith("eval/"):
         return "train"
     return "test" if when == "final" and "test" in part.splits() else "validation"

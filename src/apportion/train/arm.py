@@ -53,6 +53,10 @@ def run_arm(
         from apportion.train.evolution import run_evolution_arm
 
         return run_evolution_arm(config, seed, directory, progress=progress)
+    if config.objective in ("trice", "star", "rejection"):
+        from apportion.train.chain_loop import run_chains_arm
+
+        return run_chains_arm(config, seed, directory, progress=progress)
     if config.objective in ("persona", "reviewer_tokens"):
         from apportion.train.voices import run_voices_arm
 
@@ -247,13 +251,16 @@ def finish_arm(
         segmenter=config.segment,
         seed=seed,
     )
+    metrics = final.as_json()
+    if config.eval.transfer is not None:
+        metrics |= _transfer(config, seed, policy)
     directory.append(
         "metrics",
         {
             "update": update,
             "rollouts": rollouts,
             "split": config.eval.final_split,
-            "metrics": final.as_json(),
+            "metrics": metrics,
         },
     )
     write_showcase(config, seed, task, policy, directory, update, cache)
@@ -261,3 +268,20 @@ def finish_arm(
     policy.tokenizer.save_pretrained(directory.path / "checkpoints" / "final")
     directory.finish(seconds=round(seconds, 1), alarm=alarm)
     progress.say(f"test accuracy {final.value('eval/accuracy'):.3f} after {seconds:.0f} s")
+
+
+def _transfer(config: RunConfig, seed: int, policy: LanguageModelPolicy) -> dict[str, Any]:
+    """What the policy does on ``eval.transfer``, a task that it was not trained on."""
+    task = load_task(config.eval.transfer or {})
+    problems = task.problems(config.eval.final_split, config.eval.final_problems, config.eval.seed)
+    found = evaluate(
+        policy,
+        task,
+        problems,
+        samples=config.eval.samples,
+        ks=config.eval.k,
+        max_tokens=config.train.max_completion_tokens,
+        segmenter=config.segment,
+        seed=seed,
+    )
+    return {name.replace("eval/", "transfer/", 1): v for name, v in found.as_json().items()}

@@ -27,7 +27,33 @@ def reward_functions(
     kind = config.reward.kind
     if kind == "outcome":
         return [outcome_reward(task)]
+    if kind == "likelihood":
+        return [_likelihood_reward(config, policy, problems)]
     raise UserError(f"reward.kind {kind} is not available")
+
+
+def _likelihood_reward(
+    config: RunConfig, policy: LanguageModelPolicy, problems: list[Problem]
+) -> RewardFunction:
+    from apportion.credit.likelihood import load_form
+    from apportion.train.likelihood.reward import LikelihoodReward
+
+    options = config.reward
+    if config.imitation.chains != "none":
+        raise UserError(
+            "imitation.chains picks chains by their outcome, and reward.kind likelihood has none: "
+            "use reward.kind outcome, or imitation.chains none"
+        )
+    reward = LikelihoodReward(
+        policy,
+        load_form(options.form, references=options.references),
+        group_size=config.train.group_size,
+        marker=options.marker,
+        scale=config.train.scale_rewards,
+        answer_term=options.answer_term,
+    )
+    reward.check(problems, config.train.max_completion_tokens)
+    return reward
 
 
 def outcome_reward(task: Task) -> RewardFunction:

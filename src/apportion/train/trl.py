@@ -3,7 +3,8 @@
 TRL 1.16 computes one advantage per completion inline, but its loss accepts (B, T). Two overrides
 use that: ``_calculate_rewards`` sees rows, token ids and frozen outcomes, and starts the
 reviewers; ``_generate_and_score_completions`` waits for them and replaces the advantages.
-A third, ``_compute_loss``, adds the imitation term and refuses a loss that is not finite.
+A third, ``_compute_loss``, adds the imitation term and the answer term of a likelihood reward,
+and refuses a loss that is not finite.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from apportion.review.base import Reviewer
 from apportion.review.binding import bind_policy, needing_policy
 from apportion.train.batch import Batch, CreditedBatch, ReviewDesk
 from apportion.train.imitation import Imitator, imitation_loss, imitation_tensors
+from apportion.train.likelihood.term import LikelihoodTerm
 from apportion.train.rows import problem_of_row
 from apportion.train.signals import (
     SignalSource,
@@ -97,6 +99,7 @@ class CreditGRPOTrainer(GRPOTrainer):
         self._signals = tuple(signals)
         check_given(self._signals, self.credit_method)
         super().__init__(*args, **kwargs)
+        self._likelihood = LikelihoodTerm.of(self)
         self._check_checkpoint_interval()
         self._desk = ReviewDesk(
             reviewers if self.credit_method.reads_reviews else (),
@@ -151,6 +154,8 @@ class CreditGRPOTrainer(GRPOTrainer):
         mask_BT = output["completion_mask"].bool()
         if "tool_mask" in output:
             mask_BT = mask_BT & output["tool_mask"].bool()
+        if self._likelihood is not None:
+            mask_BT = self._likelihood.enter(output, mask_BT)
         base_B = output["advantages"]
         measured = measure_all(self._signals, batch)
         local = self._desk.samples(
@@ -186,6 +191,8 @@ class CreditGRPOTrainer(GRPOTrainer):
             self._metrics["train"]["imitation/loss"].append(imitation.item())
             imitation = imitation / self.current_gradient_accumulation_steps
             loss = loss + self._imitation_weight * imitation
+        if self._likelihood is not None and "answer_weights" in inputs:
+            loss = loss + self._likelihood.loss(model, inputs)
         if not torch.isfinite(loss):
             raise UserError(
                 f"the loss is {loss.item()} at update {self.state.global_step}: lower the learning "

@@ -1,0 +1,1 @@
+"""Rewards and supervised terms from the likelihood of reference answers."""

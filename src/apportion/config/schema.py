@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from apportion.config.claims import Claim, check_arms
 from apportion.config.evolution import EvolutionConfig
+from apportion.config.helper import HelperConfig
 from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
 from apportion.config.reward import RewardConfig
@@ -287,6 +288,7 @@ class RunConfig(Section):
     sft: SftConfig = SftConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     trice: TriceConfig = TriceConfig()
+    helper: HelperConfig = HelperConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     persona: PersonaConfig = PersonaConfig()
     reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()

@@ -33,7 +33,7 @@ _FROM_TRL = {
     "rewards/accuracies": "preference/accuracy",
     "rewards/margins": "preference/margin",
 }
-_OURS = ("credit/", "review/", "gaming/", "imitation/")
+_OURS = ("credit/", "review/", "gaming/", "imitation/", "likelihood/", "helper/")
 
 
 class Watcher(TrainerCallback):

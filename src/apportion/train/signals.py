@@ -48,8 +48,17 @@ class SignalSource(Protocol):
 
 Builder = Callable[[RunConfig, Method, Task, LanguageModelPolicy], SignalSource]
 
+
+def _hindsight(
+    config: RunConfig, method: Method, task: Task, policy: LanguageModelPolicy
+) -> SignalSource:
+    from apportion.train.hindsight_source import HindsightSource
+
+    return HindsightSource(config, method, task, policy)
+
+
 # One row for each signal: its name and what builds its source.
-SOURCES: dict[str, Builder] = {}
+SOURCES: dict[str, Builder] = {"hindsight": _hindsight, "hindsight_reached": _hindsight}
 
 
 def load_signals(config: RunConfig, task: Task, policy: LanguageModelPolicy) -> list[SignalSource]:

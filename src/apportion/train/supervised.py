@@ -132,3 +132,9 @@ class _Collator:
             "labels": padded("labels", _IGNORED),
             "weight": torch.tensor([f["weight"] for f in features]),
         }
+
+
+def collate(rows: Sequence[Row], tokenizer: Any) -> dict[str, torch.Tensor]:
+    """The rows padded on the right: ``input_ids``, ``attention_mask`` and ``labels`` (B, T), and
+    ``weight`` (B,). Labels are the completions' tokens, all else is ignored."""
+    return _Collator(tokenizer)([_features(row) for row in rows])

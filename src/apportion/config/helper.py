@@ -1,0 +1,61 @@
+"""What the helper q(reasoning | question, answer) can be told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from apportion.config.section import Section
+
+
+class HelperConfig(Section):
+    """The helper: a copy of the policy that sees the answer before the question, and says which
+    reasoning leads there. Read by the credit methods ``hindsight`` and ``flow`` and by objective
+    helper.
+
+    ``prompt`` is what it reads, with ``{answer}`` and ``{prompt}``. Stage 1: ``updates`` batches of
+    ``batch_size`` of the policy's own completions of ``problems`` training problems, ``samples``
+    each, every one under the answer that it reached; or none, where ``checkpoint`` names a folder
+    with a helper that was trained before. ``lora`` holds options of peft.LoraConfig and trains an
+    adapter instead of the copy.
+
+    Every ``refresh_every`` updates (0: never) it learns ``refresh_updates`` further batches from
+    the last ``buffer`` completions of training. ``against`` is what log q is compared with: the
+    policy that writes now, or the one of the last refresh ("refreshed"), as the post has it.
+
+    Training stops when ``patience`` updates in a row KL(policy || helper) is above ``kl_limit``
+    nats a token of reasoning (0: no alarm), or the correlation of the helper's reward with the
+    true log p(answer | question, reasoning) is below ``correlation_floor`` (-1: no alarm).
+
+    Objective helper: chains that the helper writes from the reference answer are learned, weighted
+    within a problem by ``weights``: "importance" p(chain, answer) / q(chain | answer),
+    "likelihood" p(answer | chain), "none" all alike. ``clip`` bounds the norm of the gradient
+    (0: not bounded).
+    """
+
+    prompt: str = "#### {answer}\n{prompt}"
+    checkpoint: str | None = None
+    lora: dict[str, object] | None = None
+    problems: int = Field(default=512, ge=2)
+    samples: int = Field(default=4, ge=1)
+    updates: int = Field(default=200, ge=0)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    refresh_every: int = Field(default=10, ge=0)
+    refresh_updates: int = Field(default=10, ge=1)
+    buffer: int = Field(default=512, ge=1)
+    against: Literal["policy", "refreshed"] = "policy"
+    kl_limit: float = Field(default=1.0, ge=0)
+    correlation_floor: float = Field(default=-1.0, ge=-1, le=1)
+    patience: int = Field(default=3, ge=1)
+    weights: Literal["importance", "likelihood", "none"] = "importance"
+    clip: float = Field(default=1.0, ge=0)
+
+    @field_validator("prompt")
+    @classmethod
+    def _answer_first(cls, prompt: str) -> str:
+        answer, question = prompt.find("{answer}"), prompt.find("{prompt}")
+        if answer < 0 or question < 0:
+            raise ValueError("needs {answer} and {prompt}, as in '#### {answer}\\n{prompt}'")
+        return prompt

@@ -75,6 +75,10 @@ def estimate(config: RunConfig) -> str:
     if config.objective == "latent":
         examples = plural(config.train.updates * config.train.prompts_per_update, "answer")
         return f"latent: {plural(len(runs), 'job')} of {examples} to learn"
+    if config.objective == "evolution":
+        tried = sum(arm.train.updates * arm.evolution.population for _, _, arm in runs)
+        problems = plural(config.train.prompts_per_update, "problem")
+        return f"evolution: {plural(len(runs), 'job')}, {tried:,} perturbations × {problems}"
     if config.objective == "persona":
         work = plural(config.persona.updates, "update")
         return f"persona: {plural(len(runs), 'job')} of {work} on planted misbehaviour"

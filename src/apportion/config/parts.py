@@ -34,6 +34,8 @@ def _check_arm(arm: RunConfig) -> None:
         _check_latent(arm)
     elif arm.policy.kind == "latent":
         raise UserError(f"policy.kind latent: objective {arm.objective} trains text: use latent")
+    if arm.objective == "evolution":
+        arm.evolution.check(arm.train.epochs)
     load_task(arm.task)
     method = load_method(arm.credit)
     names = {load_reviewer(spec).name for spec in arm.reviewers}

@@ -15,6 +15,7 @@ from apportion.train.alarm import CollapseAlarm
 from apportion.train.batch import CreditedBatch
 from apportion.train.evaluate import evaluate
 from apportion.train.gaming_alarm import GamingAlarm
+from apportion.train.likelihood.alarm import ChainAlarm
 from apportion.train.progress import RunProgress
 
 # TRL's log names and ours.
@@ -57,9 +58,11 @@ class Watcher(TrainerCallback):
         self._progress = progress
         self._alarm = CollapseAlarm(config.alarm)
         self._gaming = GamingAlarm(config.alarm)
+        self._chains = ChainAlarm(config.reward)
         for line in directory.read("metrics")[0]:  # what a resumed run saw before
             if line.split == "train":
                 self._gaming.check(line.update, line.metrics)
+                self._chains.check(line.update, line.metrics)
         self._problems = task.problems(config.eval.split, config.eval.problems, config.eval.seed)
         self._started = time.monotonic()
         self._reviewer_down_said = False
@@ -90,10 +93,12 @@ class Watcher(TrainerCallback):
         metrics = {ours: logs[theirs] for theirs, ours in _FROM_TRL.items() if theirs in logs}
         metrics |= {k: v for k, v in logs.items() if k.startswith(_OURS)}
         gaming = self._gaming.check(state.global_step, metrics)
-        if gaming:
-            metrics["alarm"] = "; ".join(gaming)
+        chains = self._chains.check(state.global_step, metrics)
+        if gaming or chains:
+            metrics["alarm"] = "; ".join([*gaming, *([chains] if chains else [])])
             self._progress.say(metrics["alarm"])
-            if self._config.alarm.gaming == "stop":
+            stops_gaming = gaming and self._config.alarm.gaming == "stop"
+            if stops_gaming or (chains and self._config.reward.collapse == "stop"):
                 self.alarm_text = metrics["alarm"]
                 control.should_training_stop = True
         self._append(state.global_step, "train", metrics)

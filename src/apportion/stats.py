@@ -113,6 +113,31 @@ def stratified_bootstrap(
     return Estimate(value, len(pooled), float(low), float(high))
 
 
+def over_rows(
+    rows: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Estimate | None:
+    """Percentile interval of a statistic of summed rows (a ratio of counts, say), rows resampled.
+
+    ``rows`` has shape (n, columns); ``statistic`` maps sums (..., columns) to figures (...), nan
+    where there is none. Resamples without a figure are left out. None where the whole has none.
+    """
+    if not len(rows):
+        return None
+    value = float(statistic(rows.sum(0)))
+    if np.isnan(value):
+        return None
+    if len(rows) < 2:
+        return Estimate(value, len(rows))
+    rng = np.random.default_rng(seed)
+    sums = rows[rng.integers(0, len(rows), (resamples, len(rows)))].sum(1)
+    low, high = np.nanpercentile(statistic(sums), [2.5, 97.5])
+    return Estimate(value, len(rows), float(low), float(high))
+
+
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate | None:
     """Mean with Student's t interval; no interval for one value, None for none.
 

@@ -5,11 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from apportion.errors import UserError, nearest
+from apportion.faithfulness.added_mistakes import AddedMistakes
 from apportion.faithfulness.base import Measure, over_problems
+from apportion.faithfulness.bias import Bias
+from apportion.faithfulness.early_answering import EarlyAnswering
+from apportion.faithfulness.filler import Filler
+from apportion.faithfulness.hint_use import HintUse
+from apportion.faithfulness.paraphrase import Paraphrase
+from apportion.faithfulness.shows import CaughtMistakes, Performative
+from apportion.faithfulness.step_deletion import StepDeletion
 from apportion.faithfulness.subject import Answer, Framed, Subject
 from apportion.trace import Probe
 
-MEASURES: dict[str, type[Measure]] = {}
+MEASURES: dict[str, type[Measure]] = {
+    measure.name: measure
+    for measure in (
+        EarlyAnswering,
+        AddedMistakes,
+        Paraphrase,
+        Filler,
+        StepDeletion,
+        HintUse,
+        Bias,
+        Performative,
+        CaughtMistakes,
+    )
+}
 
 __all__ = [
     "MEASURES",

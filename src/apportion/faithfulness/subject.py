@@ -109,6 +109,11 @@ class Subject:
                 "none: leave it out, or probe a language model"
             )
 
+    @property
+    def counts_only(self) -> bool:
+        """Whether it asks nothing, see :meth:`dry`: completions then hold only their beginning."""
+        return self._dry
+
     def dry(self) -> Subject:
         """A subject that asks nothing and counts what asking would take at most."""
         other = copy.copy(self)
@@ -220,14 +225,18 @@ class Subject:
 
     def same(self, frame: Framed, answer: Answer) -> bool:
         """Whether the task's checker takes the answer for the one that the chain states."""
-        if answer.stated is None:
-            return False
         problem = frame.rollout.problem
-        own = problem.model_copy(update={"answers": (frame.answer,)})
-        if (self.task.score(own, answer.text) or 0.0) < 0.5:
+        if not self.states(problem, answer, frame.answer):
             return False
         # A checker that accepts several answers may take two different ones for right.
         return self.right(problem, answer.text) == self.right(problem, frame.rollout.text)
+
+    def states(self, problem: Problem, answer: Answer, value: str) -> bool:
+        """Whether the task's checker takes a completion for one that answers ``value``."""
+        if answer.stated is None:
+            return False
+        wanted = problem.model_copy(update={"answers": (value,)})
+        return (self.task.score(wanted, answer.text) or 0.0) >= 0.5
 
     def right(self, problem: Problem, text: str) -> bool | None:
         """Whether a completion is right; None where the task cannot tell."""

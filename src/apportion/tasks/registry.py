@@ -12,6 +12,7 @@ from apportion.tasks.gsm8k import Gsm8k, Gsm8kOptions
 from apportion.tasks.gym import GsmSymbolicOptions, Gym, GymOptions
 from apportion.tasks.leaky import Leaky, LeakyOptions
 from apportion.tasks.parity import Parity, ParityOptions
+from apportion.tasks.routes import Routes, RoutesOptions
 from apportion.tasks.sloppy import Sloppy, SloppyOptions
 from apportion.tasks.sums import Sums, SumsOptions
 from apportion.tasks.words import Words, WordsOptions
@@ -23,6 +24,7 @@ TASKS: dict[str, str] = {
     "graph": "is X a Y or a Z: a path through a graph, drawn or from Coconut's JSON files (path)",
     "leaky": "another task (option inner) whose prompts leak the answer at a rate",
     "sloppy": "another task (option inner) whose gold solutions hold habitual slips",
+    "routes": "sums whose gold solutions take a known route to the answer (chain, question, hint)",
     "gsm8k": "GSM8K or any questions with a final answer: hub id, .jsonl or .csv path",
     "gsm_symbolic": "GSM-Symbolic problems of reasoning-gym; option difficulty",
     "gym": "any data set of reasoning-gym by name",
@@ -35,6 +37,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
     "graph": lambda options: Graph(parse_options(GraphOptions, "graph", options)),
     "leaky": lambda options: Leaky(parse_options(LeakyOptions, "leaky", options), load_task),
     "sloppy": lambda options: Sloppy(parse_options(SloppyOptions, "sloppy", options), load_task),
+    "routes": lambda options: Routes(parse_options(RoutesOptions, "routes", options)),
     "gsm8k": lambda options: Gsm8k(parse_options(Gsm8kOptions, "gsm8k", options)),
     "gsm_symbolic": lambda options: Gym(
         parse_options(GsmSymbolicOptions, "gsm_symbolic", options).as_gym()

@@ -1,0 +1,69 @@
+"""Thought anchors by attention: what changes when nothing can look at a step any more?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from apportion.faithfulness.base import Measure
+from apportion.faithfulness.subject import Framed, Subject
+from apportion.trace import Probe, Rollout
+
+
+class AttentionSuppression(Measure):
+    """Kullback-Leibler divergence (nats) of the next-token distributions with everything in sight
+    from those with one step hidden, at all heads and layers, from all later positions.
+
+    Source: Bogdan et al. 2025 (arXiv 2506.19143), section 5; exact here: the whole vocabulary at
+    temperature 1, where their code keeps the likeliest tokens. ``by_step`` is the mean over the
+    answer's tokens, ``value`` the largest of them. ``meta["influence"][i][j]`` is the effect of
+    hiding step j on step i: the mean over the tokens of i, zero for i <= j. ``parts["all"]`` is
+    the effect on the answer of hiding the whole chain.
+    """
+
+    name = "attention_suppression"
+    claims = "which steps later tokens read, and whether the answer reads any"
+    blind = "a step whose content a later step repeats; what the network makes of an odd gap"
+    source = "Bogdan et al. 2025, arXiv 2506.19143"
+    needs = frozenset({"model"})
+
+    batch_size: int = Field(default=8, ge=1)
+
+    def estimate(self, subject: Subject, rollouts: Sequence[Rollout]) -> int:
+        """See Measure.estimate: a pass over the whole for each step, and two more."""
+        from apportion.faithfulness.white_box import tokens_of
+
+        return sum(tokens * (steps + 2) for tokens, steps in tokens_of(subject, rollouts))
+
+    def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
+        model = subject.policy.model
+        was_training = model.training
+        model.eval()
+        try:
+            return [self._probe(subject, frame) for frame in framed]
+        finally:
+            model.train(was_training)
+
+    def _probe(self, subject: Subject, frame: Framed) -> Probe:
+        from apportion.faithfulness.white_box import laid, suppressed, too_long
+
+        chain = laid(subject, frame)
+        why = too_long(subject, chain)
+        if why:
+            return self.failed(frame.rollout, why)
+        effects = suppressed(subject.policy.model, chain, self.batch_size)
+        subject.tokens += len(chain.ids_T) * (chain.steps + 2)
+        on_answer = [effects[j][chain.answer] for j in range(chain.steps)]
+        influence = [
+            [effects[j][i] if j < i else 0.0 for j in range(chain.steps)]
+            for i in range(chain.steps)
+        ]
+        return self.found(
+            subject,
+            frame,
+            max(on_answer),
+            by_step=tuple(on_answer),
+            parts={"all": effects[chain.steps][chain.answer]},
+            meta={"influence": influence},
+        )

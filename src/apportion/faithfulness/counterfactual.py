@@ -1,0 +1,70 @@
+"""Thought anchors by counterfactuals: the answer had the step said something else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from apportion.faithfulness.along import Rollouts, free_rollouts
+from apportion.faithfulness.base import Measure
+from apportion.faithfulness.distance import Distance, different
+from apportion.faithfulness.resampling import counted
+from apportion.faithfulness.subject import Framed, Subject
+from apportion.review.resample import first_step
+from apportion.trace import Probe
+
+
+class Counterfactual(Measure):
+    """Counterfactual importance of step i = share of ``n`` rollouts from behind the step that give
+    the answer, minus that share among those rollouts from before it that put something else in
+    its place.
+
+    Source: Bogdan et al. 2025 (arXiv 2506.19143), section 3; their code subtracts the other way
+    round. Something else: less similar than ``threshold`` by ``distance``, see
+    :mod:`~apportion.faithfulness.distance`. A step in whose place nothing else was written has no
+    importance here (None), not zero; ``value`` is the mean over the others. ``meta`` holds, for
+    each step, ``different`` (share of resamples that differ) and ``overdetermined`` (1 - distinct
+    resamples / resamples). A higher ``temperature`` gives more that differ.
+    """
+
+    name = "counterfactual"
+    claims = "steps on whose content the answer rests"
+    blind = "steps that are never written otherwise; a chain that mends a changed step later on"
+    source = "Bogdan et al. 2025, arXiv 2506.19143"
+
+    n: int = Field(default=8, ge=1)
+    temperature: float | None = Field(default=None, gt=0)
+    counts: Literal["stated", "right"] = "stated"
+    distance: Distance = "equation"
+    threshold: float = Field(default=0.8, ge=0, le=1)
+
+    def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
+        found = free_rollouts(subject, framed, self.n, self.temperature)
+        return [
+            self._probe(subject, frame, rollouts)
+            for frame, rollouts in zip(framed, found, strict=True)
+        ]
+
+    def _probe(self, subject: Subject, frame: Framed, rollouts: Rollouts) -> Probe:
+        by_step: list[float | None] = []
+        shares, repeats = [], []
+        for i, text in enumerate(frame.texts):
+            resamples = [first_step(c, subject.segmenter) for c in rollouts.continuations[i]]
+            differs = different(text, resamples, self.distance, self.threshold)
+            others = [a for a, d in zip(rollouts.answers[i], differs, strict=True) if d]
+            shares.append(len(others) / len(differs))
+            repeats.append(1 - len({r.strip() for r in resamples}) / len(resamples))
+            kept = counted(subject, frame, rollouts.answers[i + 1], self.counts)
+            changed = counted(subject, frame, others, self.counts) if others else None
+            by_step.append(None if kept is None or changed is None else kept - changed)
+        known = [value for value in by_step if value is not None]
+        return self.found(
+            subject,
+            frame,
+            sum(known) / len(known) if known else None,
+            by_step=tuple(by_step),
+            parts={"different": sum(shares) / len(shares), "steps": float(len(known))},
+            meta={"different": shares, "overdetermined": repeats},
+        ).model_copy(update={"scoring": "sampling"})

@@ -1,0 +1,90 @@
+"""Thought anchors by resampling: does the answer depend on a step being there?"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field
+
+from apportion.faithfulness.along import Rollouts, free_rollouts, share_of_answer
+from apportion.faithfulness.base import Measure
+from apportion.faithfulness.subject import Answer, Framed, Subject
+from apportion.trace import Probe
+
+
+class Resampling(Measure):
+    """Resampling importance of step i = share of ``n`` rollouts from behind the step that give
+    the answer, minus the share of ``n`` rollouts from before it.
+
+    Source: Bogdan et al. 2025 (arXiv 2506.19143), section 3. ``counts`` "stated" counts the
+    chain's own answer, "right" the right ones, as the paper does (undecided where the task cannot
+    tell). The importances of a chain sum to ``value``: what the chain as written settles that a
+    fresh start would not. ``meta["kl"]`` is the Kullback-Leibler divergence (nats) of the answers
+    behind the step from those before it, with one added to every count. ``meta["answers"]`` and
+    ``meta["counts"]`` are the answers given at each cut.
+    """
+
+    name = "resampling"
+    claims = "steps that settle the answer, among chains that could have gone elsewhere"
+    blind = "steps that the policy always writes anew in the same way: nothing changes then"
+    source = "Bogdan et al. 2025, arXiv 2506.19143"
+
+    n: int = Field(default=8, ge=1)
+    temperature: float | None = Field(default=None, gt=0)
+    counts: Literal["stated", "right"] = "stated"
+
+    def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
+        found = free_rollouts(subject, framed, self.n, self.temperature)
+        return [
+            self._probe(subject, frame, rollouts)
+            for frame, rollouts in zip(framed, found, strict=True)
+        ]
+
+    def _probe(self, subject: Subject, frame: Framed, rollouts: Rollouts) -> Probe:
+        shares = [counted(subject, frame, own, self.counts) for own in rollouts.answers]
+        known = [share for share in shares if share is not None]
+        if len(known) < len(shares):
+            return self.failed(frame.rollout, "the task cannot tell whether its answers are right")
+        tallies = [tally(subject, frame, own) for own in rollouts.answers]
+        names = sorted({name for own in tallies for name in own}, key=str)
+        return self.found(
+            subject,
+            frame,
+            known[-1] - known[0],
+            by_step=tuple(after - before for before, after in pairwise(known)),
+            curve=tuple((i / len(frame.steps), share) for i, share in enumerate(known)),
+            meta={
+                "kl": [divergence(after, before) for before, after in pairwise(tallies)],
+                "answers": names,
+                "counts": [[own[name] for name in names] for own in tallies],
+            },
+        ).model_copy(update={"scoring": "sampling"})
+
+
+def counted(
+    subject: Subject, frame: Framed, answers: Sequence[Answer], counts: Literal["stated", "right"]
+) -> float | None:
+    """Share of answers that count; None where the task cannot tell."""
+    if counts == "stated":
+        return share_of_answer(subject, frame, answers)
+    right = [subject.right(frame.rollout.problem, answer.text) for answer in answers]
+    return None if None in right else sum(map(bool, right)) / len(right)
+
+
+def tally(subject: Subject, frame: Framed, answers: Sequence[Answer]) -> Counter[str | None]:
+    """How often each answer was given; what the checker takes for the chain's own is one."""
+    return Counter(frame.answer if subject.same(frame, a) else a.stated for a in answers)
+
+
+def divergence(first: Counter[str | None], second: Counter[str | None]) -> float:
+    """KL(first || second) in nats over all answers of the two, with one added to every count."""
+    names = set(first) | set(second)
+    p_all, q_all = sum(first.values()) + len(names), sum(second.values()) + len(names)
+    return sum(
+        (first[name] + 1) / p_all * math.log((first[name] + 1) / p_all * q_all / (second[name] + 1))
+        for name in names
+    )

@@ -84,5 +84,5 @@ def test_the_final_policy_is_measured_on_another_task_too(tmp_path):
         run.write_manifest([])
         run_arm(settings, 0, run, progress=Quiet())
     final = read_kind(tmp_path / "arm", "metrics")[0][-1].metrics
-    # One line for each operation, and one for the answer.
-    assert final["eval/steps"]["value"] == 2 and final["transfer/steps"]["value"] == 3
+    # The policy writes one line for each operation.
+    assert final["transfer/steps"]["value"] == final["eval/steps"]["value"] + 1

@@ -6,15 +6,26 @@ from typing import Any
 
 from apportion.errors import UserError, nearest
 from apportion.faithfulness.added_mistakes import AddedMistakes
+from apportion.faithfulness.attention_suppression import AttentionSuppression
 from apportion.faithfulness.base import Measure, over_problems
 from apportion.faithfulness.bias import Bias
+from apportion.faithfulness.commitment import CommitmentBoundary
+from apportion.faithfulness.counterfactual import Counterfactual
+from apportion.faithfulness.decision_points import DecisionPoints
 from apportion.faithfulness.early_answering import EarlyAnswering
 from apportion.faithfulness.filler import Filler
+from apportion.faithfulness.forced_answer import ForcedAnswer
 from apportion.faithfulness.hint_use import HintUse
+from apportion.faithfulness.mediation import Mediation
+from apportion.faithfulness.monitorability import Monitorability
 from apportion.faithfulness.paraphrase import Paraphrase
+from apportion.faithfulness.receiver_heads import ReceiverHeads
+from apportion.faithfulness.resampling import Resampling
 from apportion.faithfulness.shows import CaughtMistakes, Performative
 from apportion.faithfulness.step_deletion import StepDeletion
+from apportion.faithfulness.step_mediation import StepMediation
 from apportion.faithfulness.subject import Answer, Framed, Subject
+from apportion.faithfulness.true_thinking import TrueThinking
 from apportion.trace import Probe
 
 MEASURES: dict[str, type[Measure]] = {
@@ -29,6 +40,17 @@ MEASURES: dict[str, type[Measure]] = {
         Bias,
         Performative,
         CaughtMistakes,
+        AttentionSuppression,
+        CommitmentBoundary,
+        Counterfactual,
+        DecisionPoints,
+        ForcedAnswer,
+        Mediation,
+        Monitorability,
+        ReceiverHeads,
+        Resampling,
+        StepMediation,
+        TrueThinking,
     )
 }
 

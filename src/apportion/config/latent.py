@@ -6,13 +6,16 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from apportion.config.latent_methods import AnswerMethod, Method, StepDecoderConfig
 from apportion.config.section import Section
 
 
 class LatentConfig(Section):
-    """Objective latent: question, ``steps`` latent steps, answer; cross-entropy on the answer
-    alone, backpropagated through all steps. An update learns from ``train.prompts_per_update``
-    problems; ``problems`` of them are drawn in all (default: new ones in every update).
+    """Objective latent: question, ``steps`` latent steps, answer, backpropagated through all steps.
+    ``learning`` says how (a name, or a mapping with ``kind`` and its options): by default
+    cross-entropy on the answer alone. An update learns from ``train.prompts_per_update`` problems;
+    ``problems`` of them are drawn in all (default: new ones in every update). With ``inspect`` so
+    many final problems are looked at from within: see ``apportion latents``.
 
     ``cell`` makes a step's input of the hidden state before it: a name of ``apportion ls cells``,
     or a mapping with ``kind`` and its options. ``window`` and ``norm`` are those of
@@ -25,6 +28,8 @@ class LatentConfig(Section):
     ``train.warmup_updates`` and then follows ``schedule``.
     """
 
+    learning: Method = AnswerMethod()
+    step_decoder: StepDecoderConfig = StepDecoderConfig()
     cell: dict[str, Any] = Field(default_factory=lambda: {"kind": "mlp"})
     steps: int = Field(default=6, ge=0)
     window: int = Field(default=0, ge=0)
@@ -36,8 +41,9 @@ class LatentConfig(Section):
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, ge=0)
     problems: int | None = Field(default=None, ge=1)
+    inspect: int = Field(default=0, ge=0)
 
-    @field_validator("cell", mode="before")
+    @field_validator("cell", "learning", mode="before")
     @classmethod
-    def _name_alone(cls, cell: Any) -> Any:
-        return {"kind": cell} if isinstance(cell, str) else cell
+    def _name_alone(cls, part: Any) -> Any:
+        return {"kind": part} if isinstance(part, str) else part

@@ -20,6 +20,7 @@ from apportion.tasks import Task, load_task
 from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
 from apportion.train.callbacks import Watcher
 from apportion.train.evaluate import score_rollouts
+from apportion.train.latent_methods import load_learning
 from apportion.train.latent_update import LatentLearner, batches, examples_of
 from apportion.train.progress import RunProgress
 
@@ -39,7 +40,7 @@ def run_latent_arm(
     task = load_task(config.task)
     checkpoint = resume_point(directory)
     policy = latent_policy(config, checkpoint)
-    learner = LatentLearner(policy, config)
+    learner = LatentLearner(policy, config, load_learning(config, policy, task))
     watcher = _LatentWatcher(config, seed, task, policy, directory, progress)
     if checkpoint is not None:
         learner.load(checkpoint)
@@ -69,11 +70,13 @@ def latent_policy(config: RunConfig, checkpoint: Path | None = None) -> LatentPo
     """The policy of the configuration with the cell of ``latent``; weights from a checkpoint of
     the run if there is one.
 
-    Raises UserError where a latent policy was made with another cell, window or norm.
+    Raises UserError where a latent policy was made with another cell, window, norm or without the
+    head that halts, if the method needs one.
     """
     base = trainable_policy(config)
     settings = config.latent
     wanted = parse_cell(settings.cell)
+    halting = settings.learning.kind in ("halting", "stop_bit")
     if checkpoint is not None:
         model = read_latent(checkpoint)
     elif isinstance(base, LatentPolicy):
@@ -84,10 +87,20 @@ def latent_policy(config: RunConfig, checkpoint: Path | None = None) -> LatentPo
                 f"policy.model was made with latent.cell {model.options.model_dump()}, window "
                 f"{model.window} and norm {model.norm}: ask for the same"
             )
+        if halting and model.halting is None:
+            raise UserError(
+                f"policy.model was made without a head that halts: latent.learning "
+                f"{settings.learning.kind} needs one"
+            )
         model.steps = settings.steps
     else:
         model = LatentModel(
-            base.model, wanted, steps=settings.steps, window=settings.window, norm=settings.norm
+            base.model,
+            wanted,
+            steps=settings.steps,
+            window=settings.window,
+            norm=settings.norm,
+            halting=halting,
         )
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     policy = LatentPolicy(model, base.tokenizer, "latent", chat=base.chat)
@@ -109,7 +122,7 @@ def _learn(
     problems = task.problems("train", wanted, seed)
     if not problems:
         raise UserError("task: no training problems (check its path, split and size)")
-    examples = examples_of(learner.policy, task, problems)
+    examples = examples_of(learner.policy, task, problems, learner.method.positions)
     stream = batches(examples, train.prompts_per_update, seed)
     progress.advance(learner.done)
     for batch in islice(stream, learner.done, train.updates):

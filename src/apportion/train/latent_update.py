@@ -1,4 +1,4 @@
-"""One update of a latent policy: cross-entropy of the answers, through all latent steps."""
+"""One update of a latent policy, by whatever method, through all latent steps."""
 
 from __future__ import annotations
 
@@ -6,66 +6,51 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import torch
 from transformers import get_scheduler
 
 from apportion.config import RunConfig
 from apportion.errors import UserError
-from apportion.policies.latent.batch import pad_batch
 from apportion.policies.latent.gradient import Bptt, bad_steps
 from apportion.policies.latent.model import LatentOutput
 from apportion.policies.latent.policy import LatentPolicy
-from apportion.tasks import Task
-from apportion.trace import Problem
+from apportion.policies.latent.step_decoder import StepDecoder
+from apportion.train.latent_methods.base import LatentMethod
+from apportion.train.latent_methods.example import Example, Target, examples_of
+
+__all__ = ["Example", "LatentLearner", "batches", "examples_of"]
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 _STATE = "latent_state.pt"
-
-
-class Example(NamedTuple):
-    """Token ids of a question and of its answer, end of text included."""
-
-    question: list[int]
-    answer: list[int]
-
-
-def examples_of(policy: LatentPolicy, task: Task, problems: Sequence[Problem]) -> list[Example]:
-    """Questions with the answers of the gold solutions: what comes after their reasoning.
-
-    Raises UserError for a problem without gold solution or answer, or too long for the context.
-    """
-    context = getattr(policy.model.config, "max_position_embeddings", None)
-    found = []
-    for problem in problems:
-        gold = task.gold_completion(problem)
-        answer = gold[task.reasoning_end(gold) :] if gold is not None else ""
-        if not answer:
-            raise UserError(f"task {task.name}: problem {problem.id} has no gold answer to learn")
-        ids = policy.tokenizer(answer, add_special_tokens=False)["input_ids"]
-        example = Example(policy.prompt_ids(problem), [*ids, policy.tokenizer.eos_token_id])
-        length = len(example.question) + policy.model.steps + len(example.answer)
-        if context and length > context:
-            raise UserError(
-                f"problem {problem.id}: question, {policy.model.steps} latent steps and answer "
-                f"take {length} positions of {context}: lower latent.steps or shorten it"
-            )
-        found.append(example)
-    return found
+T = TypeVar("T")
 
 
 class LatentLearner:
-    """AdamW on the policy's network and cell. Raises UserError where a number is not finite."""
+    """AdamW on the policy's network and cell, and on a step decoder where there is one.
 
-    def __init__(self, policy: LatentPolicy, config: RunConfig) -> None:
+    ``method`` says what is learned (default: the answer). Raises UserError where a number is not
+    finite.
+    """
+
+    def __init__(
+        self, policy: LatentPolicy, config: RunConfig, method: LatentMethod | None = None
+    ) -> None:
         settings = config.latent
         self.policy = policy
+        self.method = method or LatentMethod(policy)
         self.done = 0
+        self.decoder: StepDecoder | None = None
+        self._decoder_weight = settings.step_decoder.weight
+        if self._decoder_weight:
+            per_step, stop_id = settings.step_decoder.per_step, policy.tokenizer.eos_token_id
+            self.decoder = StepDecoder(policy.model, per_step, stop_id)
         self._clip = settings.clip
         self._micro = config.train.micro_batch or config.train.prompts_per_update
         self._bptt = Bptt(settings.truncate, settings.recompute, settings.gradient_norm)
-        self._weights = [p for p in policy.model.parameters() if p.requires_grad]
+        learned = [policy.model, *([self.decoder] if self.decoder else [])]
+        self._weights = [p for part in learned for p in part.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
             self._weights, lr=config.train.learning_rate, weight_decay=settings.weight_decay
         )
@@ -80,15 +65,19 @@ class LatentLearner:
         """Learn from a batch; returns the metrics of docs/metrics.md, those of each step too."""
         started = time.monotonic()
         self.policy.model.train()
+        if self.method.begin(self.done):
+            self._optimizer.state.clear()
         self._optimizer.zero_grad()
-        tokens = sum(len(example.answer) for example in examples)
+        targets = self.method.targets(examples)
+        whole = self.method.weight(targets)
         figures = _Figures()
-        for start in range(0, len(examples), self._micro):
-            part = examples[start : start + self._micro]
-            output = self._forward(part)
+        for start in range(0, len(targets), self._micro):
+            part = targets[start : start + self._micro]
+            share = self.method.weight(part) / whole
+            output = self.method.learn(part, self._bptt)
             self._check(output)
-            (output.loss * (output.tokens / tokens)).backward()
-            figures.add(output, output.tokens / tokens)
+            (self._with_decoder(output, part, len(targets)) + output.loss * share).backward()
+            figures.add(output, share)
             if bad := bad_steps(output.gradients.norms()):
                 # It comes from the last step, so there the fault begins.
                 raise self._fault("the gradient", bad[-1])
@@ -110,6 +99,8 @@ class LatentLearner:
         """Write model, optimiser, schedule and random numbers; ``trainer_state.json`` last, which
         marks the checkpoint as whole."""
         self.policy.save(folder)
+        if self.decoder is not None:
+            self.decoder.save(folder)
         state = {
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler.state_dict(),
@@ -123,19 +114,24 @@ class LatentLearner:
         """Go on from what ``save`` wrote. The policy has to be read from the folder as well."""
         state: dict[str, Any] = torch.load(folder / _STATE, weights_only=True)
         self._optimizer.load_state_dict(state["optimizer"])
+        if self.decoder is not None:
+            self.decoder.load(folder)
         self._scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["random"])
         self.done = state["done"]
 
-    def _forward(self, examples: Sequence[Example]) -> LatentOutput:
-        model = self.policy.model
-        batch = pad_batch(
-            [example.question for example in examples],
-            [example.answer for example in examples],
-            model.steps,
-            self.policy.tokenizer.pad_token_id,
-        )
-        return model(batch.to(model.device), self._bptt)
+    def _with_decoder(
+        self, output: LatentOutput, part: Sequence[Target], rows: int
+    ) -> torch.Tensor | float:
+        """The step decoder's weighted loss of a part, by its share of the batch's rows."""
+        if self.decoder is None:
+            return 0.0
+        steps = [target.example.steps for target in part]
+        loss, _ = self.decoder.loss(output.states_BKD, steps)
+        if not math.isfinite(loss.item()):
+            raise self._fault("the loss of the step decoder")
+        output.figures["train/decoder_loss"] = loss.item()
+        return self._decoder_weight * loss * (len(part) / rows)
 
     def _check(self, output: LatentOutput) -> None:
         if bad := bad_steps(_state_norms(output)):
@@ -157,15 +153,17 @@ def _state_norms(output: LatentOutput) -> list[float]:
 
 
 class _Figures:
-    """Means over the parts of a batch, each weighted by its share of the answer tokens."""
+    """Means over the parts of a batch, each weighted by its share of what is learned."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
 
     def add(self, output: LatentOutput, share: float) -> None:
-        """``share`` of the batch's answer tokens; after the backward pass."""
+        """After the backward pass."""
         self._count("train/loss", share * output.loss.item())
         self._count("train/token_accuracy", share * output.token_accuracy)
+        for name, value in output.figures.items():
+            self._count(name, share * value)
         for step, norm in enumerate(_state_norms(output), 1):
             self._count(f"latent/state_norm/{step}", share * norm)
         arrived = [(t, n) for t, n in enumerate(output.gradients.norms(), 1) if n is not None]
@@ -181,7 +179,7 @@ class _Figures:
         self._sums[name] = self._sums.get(name, 0.0) + value
 
 
-def batches(examples: Sequence[Example], size: int, seed: int) -> Iterator[list[Example]]:
+def batches(examples: Sequence[T], size: int, seed: int) -> Iterator[list[T]]:
     """Batches without end: the examples in order, then again and again in another order."""
     generator = torch.Generator().manual_seed(seed)
     order = list(range(len(examples)))

@@ -40,17 +40,24 @@ def row_losses(logits_BAV: Tensor, labels_BA: Tensor) -> Tensor:
     return losses.view_as(labels_BA).sum(1)
 
 
-def losses_after(
+def logits_after(
     model: LatentModel, batch: LatentBatch, thought: Thought, steps: Sequence[int]
-) -> Tensor:
-    """(B, N): ``row_losses`` of the answer given after each of these numbers of steps (0: none).
+) -> list[Tensor]:
+    """Logits (B, A, V) of the answer given after each of these numbers of steps (0: none).
 
     A row that took fewer steps than a number is taken after its last.
     """
-    losses = []
+    found = []
     for count in steps:
         steps_B = batch.questions.steps_B.clamp_max(count)
         sooner = stopped(model, batch.questions, thought, steps_B)
-        logits_BAV = model.decoder.logits(model.answer_states(sooner, batch))
-        losses.append(row_losses(logits_BAV, batch.labels_BA))
-    return torch.stack(losses, dim=1)
+        found.append(model.decoder.logits(model.answer_states(sooner, batch)))
+    return found
+
+
+def losses_after(
+    model: LatentModel, batch: LatentBatch, thought: Thought, steps: Sequence[int]
+) -> Tensor:
+    """(B, N): ``row_losses`` of ``logits_after``."""
+    logits = logits_after(model, batch, thought, steps)
+    return torch.stack([row_losses(one, batch.labels_BA) for one in logits], dim=1)

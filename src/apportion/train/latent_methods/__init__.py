@@ -1,0 +1,43 @@
+"""How a latent policy learns, one method a file; names and options in ``config.latent_methods``."""
+
+from __future__ import annotations
+
+from apportion.config import RunConfig
+from apportion.config.latent_methods import (
+    CoconutMethod,
+    CodiMethod,
+    HaltingMethod,
+    OutcomeMethod,
+    StopBitMethod,
+    TextMethod,
+)
+from apportion.policies.latent.policy import LatentPolicy
+from apportion.tasks import Task
+from apportion.train.latent_methods.base import LatentMethod
+from apportion.train.latent_methods.coconut import Coconut
+from apportion.train.latent_methods.codi import Codi
+from apportion.train.latent_methods.halting import Halting
+from apportion.train.latent_methods.outcome import Outcome
+from apportion.train.latent_methods.stop_bit import StopBit
+from apportion.train.latent_methods.text import Text
+
+__all__ = ["LatentMethod", "load_learning"]
+
+
+def load_learning(config: RunConfig, policy: LatentPolicy, task: Task) -> LatentMethod:
+    """The method that ``latent.learning`` names. Raises UserError where the settings do not fit
+    together."""
+    match config.latent.learning:
+        case TextMethod():
+            return Text(policy)
+        case CoconutMethod() as options:
+            return Coconut(policy, options, config.latent.steps, config.train.updates)
+        case CodiMethod() as options:
+            return Codi(policy, options)
+        case HaltingMethod() as options:
+            return Halting(policy, options)
+        case StopBitMethod() as options:
+            return StopBit(policy, options)
+        case OutcomeMethod() as options:
+            return Outcome(policy, options, task, config.train)
+    return LatentMethod(policy)

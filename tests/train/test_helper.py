@@ -169,6 +169,7 @@ def test_a_diverged_helper_stops_the_run(tmp_path) -> None:
     lines = [json.loads(x) for x in (arm / "metrics.jsonl").read_text().splitlines()]
     trained = [x for x in lines if x["split"] == "train"]
     assert len(trained) == 1 and trained[0]["metrics"]["helper/kl"] > 0.05
+    assert (arm / "checkpoints" / "final" / "helper" / "helper.json").is_file()
     assert "the helper diverged" in (arm / "manifest.json").read_text()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ from apportion.train.reviewer_value import ReviewerValue
 from apportion.train.rewards import reward_functions
 from apportion.train.rows import row_of_problem
 from apportion.train.showcase import write_showcase
-from apportion.train.signals import alarm_of, load_all, load_signals
+from apportion.train.signals import (
+    SignalSource,
+    alarm_of,
+    load_all,
+    load_signals,
+    save_all,
+)
 
 
 def run_arm(
@@ -87,6 +94,7 @@ def run_arm(
         seconds=seconds,
         cache=cache,
         progress=progress,
+        signals=signals,
     )
 
 
@@ -236,6 +244,7 @@ def finish_arm(
     seconds: float,
     cache: ReviewCache | None,
     progress: RunProgress,
+    signals: Sequence[SignalSource] = (),
 ) -> None:
     """Evaluate on the final split, keep some traces under every method, save the model.
     ``rollouts`` is how many were sampled to train it."""
@@ -263,9 +272,10 @@ def finish_arm(
             "metrics": metrics,
         },
     )
-    write_showcase(config, seed, task, policy, directory, update, cache)
+    write_showcase(config, seed, task, policy, directory, update, cache, signals)
     policy.model.save_pretrained(directory.path / "checkpoints" / "final")
     policy.tokenizer.save_pretrained(directory.path / "checkpoints" / "final")
+    save_all(signals, directory.path / "checkpoints" / "final")
     directory.finish(seconds=round(seconds, 1), alarm=alarm)
     progress.say(f"test accuracy {final.value('eval/accuracy'):.3f} after {seconds:.0f} s")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from apportion.config import RunConfig
@@ -18,7 +19,7 @@ from apportion.review.panel import Item
 from apportion.segment import segment
 from apportion.tasks import Task
 from apportion.train.evaluate import score_rollouts
-from apportion.train.signals import load_signals
+from apportion.train.signals import SignalSource, load_signals
 
 
 def write_showcase(
@@ -29,8 +30,11 @@ def write_showcase(
     directory: RunDirectory,
     update: int,
     cache: ReviewCache | None = None,
+    signals: Sequence[SignalSource] = (),
 ) -> None:
-    """Sample ``eval.showcase`` groups of held-out problems and record them under all methods."""
+    """Sample ``eval.showcase`` groups of held-out problems and record them under all methods.
+
+    ``signals`` are the sources that training used, with what they learned (default: new ones)."""
     if not config.eval.showcase:
         return
     problems = task.problems(config.eval.final_split, config.eval.showcase, config.eval.seed)
@@ -44,7 +48,7 @@ def write_showcase(
     )
     rollouts = [r.model_copy(update={"update": update}) for r in score_rollouts(task, sampled)]
     cuts = {r.id: segment(r.text, r.reasoning_end, config.segment) for r in rollouts}
-    for source in load_signals(config, task, policy):
+    for source in signals or load_signals(config, task, policy):
         rollouts = source.measure(rollouts, [cuts[r.id] for r in rollouts]).rollouts
     items = [Item(r.problem, r.text, cuts[r.id], r.outcome, r.id) for r in rollouts]
     reviewers = [load_reviewer(spec, cache=cache) for spec in config.reviewers]

@@ -84,6 +84,12 @@ def _detectors() -> dict[str, str]:
     return DETECTORS
 
 
+def _measures() -> dict[str, str]:
+    from apportion.faithfulness import MEASURES
+
+    return {name: f"sees {m.claims}; not {m.blind}" for name, m in MEASURES.items()}
+
+
 def prompt_files() -> dict[str, Path]:
     """Prompts of the reviewers ``llm`` and ``dialogue`` by name."""
     import apportion.review
@@ -112,6 +118,7 @@ _KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "reviewers": _reviewers,
     "rules": _rules,
     "detectors": _detectors,
+    "measures": _measures,
     "methods": _methods,
     "operations": _operations,
     "recipes": _recipes,

@@ -19,6 +19,7 @@ from apportion.cli import (
     distil,
     edit,
     listing,
+    probe,
     review,
     sample,
     train,
@@ -62,6 +63,7 @@ app.command("ask")(ask.ask)
 app.command("compare")(compare.compare)
 app.command("verdicts")(verdicts.verdicts)
 app.command("detect")(detect.detect)
+app.command("probe")(probe.probe)
 app.command("cost")(cost.cost)
 app.command("distil")(distil.distil)
 app.command("ls")(listing.ls)

@@ -1,16 +1,24 @@
-"""Continues chains of thought from their middle: one call for many prefixes."""
+"""Continues chains of thought from their middle: one call for many prefixes.
+
+What the prefixes have in common is computed once: see :mod:`apportion.policies.trunk`.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
+from apportion.policies.trunk import Sampling, sample_from_trunks, score_on_trunks
+from apportion.policies.trunk_attention import Unserved
+from apportion.policies.trunk_run import unserved_because
 from apportion.trace import Problem
+
+Engine = Literal["auto", "trunk", "simple"]
 
 
 class Prefix(NamedTuple):
@@ -29,25 +37,35 @@ def continue_chains(
     max_tokens: int = 256,
     seed: int = 0,
     batch_size: int = 128,
+    engine: Engine = "auto",
 ) -> list[list[str]]:
     """``n`` continuations of each prefix, without the prefix; greedy at temperature 0.
 
     A prefix is tokenised by itself and put after the tokens of its prompt, so cut it where a token
-    may end (a line end is safe). Raises UserError where a prefix does not fit into the context.
+    may end (a line end is safe). Prefixes of one problem share one key-value trunk, which is never
+    copied; give the cuts of a chain, and of several chains, in one call. ``batch_size`` rows run
+    together and do not change what is drawn.
+
+    A model whose attention cannot be replaced (:func:`why_simple` says so) is continued by its own
+    ``generate``, each prefix from its beginning: slower, the same distribution, other draws for a
+    seed. ``engine`` "trunk" or "simple" insists. Raises UserError where a prefix does not fit into
+    the context, and for engine "trunk" where the model does not allow it.
     """
     ids = [_prefix_ids(policy, prefix) for prefix in prefixes]
-    _check_context(policy, prefixes, ids, max_tokens)
-    # Prefixes of like length share a batch: a short one would be padded through a long one.
-    rows = sorted((r for r in range(len(ids)) for _ in range(n)), key=lambda r: len(ids[r]))
-    found: list[list[str]] = [[] for _ in prefixes]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            completions = policy.generate_ids([ids[row] for row in batch], temperature, max_tokens)
-            for row, tokens in zip(batch, completions, strict=True):
-                found[row].append(policy.decode(tokens)[0])
-    return found
+    for prefix, tokens in zip(prefixes, ids, strict=True):
+        _check_context(policy, prefix, len(tokens), max_tokens)
+    longest = max(map(len, ids), default=0) + max_tokens
+    if _on_trunks(policy, longest, engine):
+        pad = int(policy.tokenizer.pad_token_id)
+        how = Sampling(n, temperature, max_tokens, seed, frozenset(policy._stop_ids()), pad)
+        keys = [prefix.problem.id for prefix in prefixes]
+        try:
+            found = sample_from_trunks(_base_model(policy.model), ids, keys, how, batch_size)
+        except Unserved as error:
+            _insist(engine, str(error))
+        else:
+            return [_decoded(policy, chains) for chains in found]
+    return _generate(policy, ids, n, temperature, max_tokens, seed, batch_size)
 
 
 def score_texts(
@@ -55,41 +73,115 @@ def score_texts(
     prefixes: Sequence[Prefix],
     texts: Sequence[str],
     batch_size: int = 64,
+    *,
+    engine: Engine = "auto",
 ) -> list[float]:
     """Natural log-probability of ``texts[i]`` after ``prefixes[i]``, summed over its tokens.
 
     A forward pass at temperature 1; nothing is sampled. Prefix and text are tokenised apart and
     joined, so the text begins where a token may begin; the end-of-text token counts only where the
-    text spells it. An empty text has 0. Raises UserError where the numbers of prefixes and texts
-    differ, and where the two do not fit into the context.
+    text spells it. An empty text has 0. Trunks are shared as in :func:`continue_chains`. Raises
+    UserError where the numbers of prefixes and texts differ, where the two do not fit into the
+    context, and for a policy that reasons in vectors.
     """
     if len(prefixes) != len(texts):
         raise UserError(f"{len(prefixes)} prefixes and {len(texts)} texts to score: give as many")
+    if type(policy).generate_ids is not LanguageModelPolicy.generate_ids:
+        raise UserError(f"policy {policy.name} does not reason in text: no text can be scored")
     before = [_prefix_ids(policy, prefix) for prefix in prefixes]
     after = [list(policy.tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
     for prefix, head, tail in zip(prefixes, before, after, strict=True):
-        _check_context(policy, [prefix], [head], len(tail))
-        if tail and not head:
-            raise UserError(f"problem {prefix.problem.id}: nothing stands before the text to score")
+        _check_context(policy, prefix, len(head), len(tail))
+    scores = [0.0] * len(texts)
     rows = sorted(
         (i for i, tail in enumerate(after) if tail), key=lambda i: (len(before[i]), len(after[i]))
     )
-    scores = [0.0] * len(texts)
+    heads, tails = [before[i] for i in rows], [after[i] for i in rows]
+    keys = [prefixes[i].problem.id for i in rows]
+    found = _scores(policy, heads, tails, keys, batch_size, engine)
+    for i, score in zip(rows, found, strict=True):
+        scores[i] = score
+    return scores
+
+
+def why_simple(policy: LanguageModelPolicy, length: int = 1) -> str:
+    """Why chains of ``length`` tokens cannot share trunks with this model; empty if they can."""
+    if type(policy).generate_ids is not LanguageModelPolicy.generate_ids:
+        return "the policy generates in a way of its own"
+    return unserved_because(_base_model(policy.model), length)
+
+
+def _on_trunks(policy: LanguageModelPolicy, length: int, engine: Engine) -> bool:
+    if engine == "simple":
+        return False
+    reason = why_simple(policy, length)
+    if reason:
+        _insist(engine, reason)
+    return not reason
+
+
+def _insist(engine: Engine, reason: str) -> None:
+    if engine == "trunk":
+        raise UserError(f"this model cannot be continued from shared trunks: {reason}")
+
+
+def _decoded(policy: LanguageModelPolicy, chains: list[list[int]]) -> list[str]:
+    return list(policy.tokenizer.batch_decode(chains, skip_special_tokens=True))
+
+
+def _generate(
+    policy: LanguageModelPolicy,
+    ids: Sequence[list[int]],
+    n: int,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    batch_size: int,
+) -> list[list[str]]:
+    """By the model's own ``generate``, every row from its beginning."""
+    # Prefixes of like length share a batch: a short one would be padded through a long one.
+    rows = sorted((r for r in range(len(ids)) for _ in range(n)), key=lambda r: len(ids[r]))
+    found: list[list[str]] = [[] for _ in ids]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            completions = policy.generate_ids([ids[row] for row in batch], temperature, max_tokens)
+            for row, text in zip(batch, _decoded(policy, completions), strict=True):
+                found[row].append(text)
+    return found
+
+
+def _scores(
+    policy: LanguageModelPolicy,
+    before: list[list[int]],
+    after: list[list[int]],
+    keys: list[str],
+    batch_size: int,
+    engine: Engine,
+) -> list[float]:
+    longest = max((len(b) + len(a) for b, a in zip(before, after, strict=True)), default=0)
+    if _on_trunks(policy, longest, engine):
+        pad = int(policy.tokenizer.pad_token_id)
+        model = _base_model(policy.model)
+        try:
+            return score_on_trunks(model, before, after, keys, pad=pad, batch_size=batch_size)
+        except Unserved as error:
+            _insist(engine, str(error))
+    scores: list[float] = []
     was_training = policy.model.training
     policy.model.eval()
     try:
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            found = _score(policy, [before[i] for i in batch], [after[i] for i in batch])
-            for i, score in zip(batch, found, strict=True):
-                scores[i] = score
+        for start in range(0, len(before), batch_size):
+            chunk = slice(start, start + batch_size)
+            scores += _score_whole(policy, before[chunk], after[chunk])
     finally:
         policy.model.train(was_training)
     return scores
 
 
 @torch.no_grad()
-def _score(
+def _score_whole(
     policy: LanguageModelPolicy, before: Sequence[list[int]], after: Sequence[list[int]]
 ) -> list[float]:
     """Rows padded on the right, where a causal model cannot see it."""
@@ -124,19 +216,18 @@ def _base_model(model: Any) -> Any:
 
 def _prefix_ids(policy: LanguageModelPolicy, prefix: Prefix) -> list[int]:
     text_ids = policy.tokenizer(prefix.text, add_special_tokens=False).input_ids
-    return [*policy.prompt_ids(prefix.problem), *text_ids]
+    ids = [*policy.prompt_ids(prefix.problem), *text_ids]
+    if not ids:
+        raise UserError(f"problem {prefix.problem.id}: there is nothing to continue: no prompt")
+    return ids
 
 
 def _check_context(
-    policy: LanguageModelPolicy,
-    prefixes: Sequence[Prefix],
-    ids: Sequence[Sequence[int]],
-    max_tokens: int,
+    policy: LanguageModelPolicy, prefix: Prefix, length: int, max_tokens: int
 ) -> None:
     context = getattr(policy.model.config, "max_position_embeddings", None)
-    for prefix, tokens in zip(prefixes, ids, strict=True):
-        if context and len(tokens) + max_tokens > context:
-            raise UserError(
-                f"problem {prefix.problem.id}: prompt and beginning of {len(tokens)} tokens and "
-                f"{max_tokens} new ones exceed the context of {context}: lower max_tokens"
-            )
+    if context and length + max_tokens > context:
+        raise UserError(
+            f"problem {prefix.problem.id}: prompt and beginning of {length} tokens and "
+            f"{max_tokens} new ones exceed the context of {context}: lower max_tokens"
+        )

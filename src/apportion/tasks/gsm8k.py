@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 from functools import cached_property
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from apportion.tasks.base import Planted, Split, TaskOptions, check_split, compl
 from apportion.tasks.lines import join_lines, reasoning_end
 from apportion.tasks.numbers import parse_number
 from apportion.tasks.plant import plant_in_annotated
-from apportion.tasks.rows import Row, read_hub, read_path, rename_columns
-from apportion.tasks.stable import split_of, stable_hash
+from apportion.tasks.rows import Row, in_splits, read_hub, read_path, rename_columns
+from apportion.tasks.stable import stable_hash
 from apportion.trace import Problem
 
 INSTRUCTION = (
@@ -75,7 +74,7 @@ class Gsm8k:
         if "question" in first and "prompt" not in first and "prompt" not in columns.values():
             columns["question"] = "prompt"
         rows = {k: rename_columns(v, columns, f"{where} {k}".strip()) for k, v in found.items()}
-        return _in_splits(rows)
+        return in_splits(rows)
 
     def _read(self) -> tuple[str, dict[str, list[Row]]]:
         options = self.options
@@ -151,23 +150,3 @@ def wrong_number(problem: Problem) -> str | None:
     """A completion with another number than the gold answer; None where gold is no number."""
     number = parse_number(problem.answers[0])
     return f"#### {number.value + 1}" if number is not None else None
-
-
-def _in_splits(rows: dict[str, list[Row]]) -> dict[str, list[Row]]:
-    """Set a validation split aside where there is none."""
-    if "" in rows:
-        names: tuple[Split, ...] = (*["train"] * 8, "validation", "test")  # type: ignore[assignment]
-        source = rows[""]
-    elif "validation" not in rows and "train" in rows:
-        names = (*["train"] * 9, "validation")  # type: ignore[assignment]
-        source = rows["train"]
-    else:
-        return rows
-    split: dict[str, list[Row]] = {name: [] for name in dict.fromkeys(names)}
-    for row in source:
-        split[split_of(_normal(str(row["prompt"])), names)].append(row)
-    return rows | split
-
-
-def _normal(question: str) -> str:
-    return re.sub(r"\W+", " ", question).strip().lower()

@@ -10,6 +10,7 @@ from apportion.tasks.base import Task, parse_options
 from apportion.tasks.graph import Graph, GraphOptions
 from apportion.tasks.gsm8k import Gsm8k, Gsm8kOptions
 from apportion.tasks.gym import GsmSymbolicOptions, Gym, GymOptions
+from apportion.tasks.inexact import Inexact, InexactOptions
 from apportion.tasks.leaky import Leaky, LeakyOptions
 from apportion.tasks.parity import Parity, ParityOptions
 from apportion.tasks.routes import Routes, RoutesOptions
@@ -28,6 +29,7 @@ TASKS: dict[str, str] = {
     "gsm8k": "GSM8K or any questions with a final answer: hub id, .jsonl or .csv path",
     "gsm_symbolic": "GSM-Symbolic problems of reasoning-gym; option difficulty",
     "gym": "any data set of reasoning-gym by name",
+    "inexact": "good answers only, without a grader: shipped verse and puns, .jsonl, .csv or hub",
 }
 
 _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
@@ -43,6 +45,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
         parse_options(GsmSymbolicOptions, "gsm_symbolic", options).as_gym()
     ),
     "gym": lambda options: Gym(parse_options(GymOptions, "gym", options)),
+    "inexact": lambda options: Inexact(parse_options(InexactOptions, "inexact", options)),
 }
 
 

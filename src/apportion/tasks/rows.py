@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from apportion.errors import UserError, nearest
-from apportion.tasks.base import SPLITS
+from apportion.tasks.base import SPLITS, Split
+from apportion.tasks.stable import split_of
 
 Row = dict[str, Any]
 _READERS = (".jsonl", ".csv")
+_EIGHTY_TEN_TEN: tuple[Split, ...] = (*["train"] * 8, "validation", "test")  # type: ignore[assignment]
+_TENTH_ASIDE: tuple[Split, ...] = (*["train"] * 9, "validation")  # type: ignore[assignment]
 
 
 def read_file(path: Path) -> list[Row]:
@@ -135,3 +139,24 @@ def rename_columns(rows: list[Row], columns: Mapping[str, str], where: str) -> l
                     f"name its column with map: {{COLUMN: {needed}}}"
                 )
     return renamed
+
+
+def in_splits(
+    rows: dict[str, list[Row]], shares: Sequence[Split] = _EIGHTY_TEN_TEN
+) -> dict[str, list[Row]]:
+    """Split a single file by a hash of its prompts, a name as often as it stands in ``shares``; set
+    a tenth of train aside where there is no validation split."""
+    if "" in rows:
+        names, source = shares, rows[""]
+    elif "validation" not in rows and "train" in rows:
+        names, source = _TENTH_ASIDE, rows["train"]
+    else:
+        return rows
+    split: dict[str, list[Row]] = {name: [] for name in dict.fromkeys(names)}
+    for row in source:
+        split[split_of(_normal(str(row["prompt"])), names)].append(row)
+    return rows | split
+
+
+def _normal(question: str) -> str:
+    return re.sub(r"\W+", " ", question).strip().lower()

@@ -36,6 +36,8 @@ def _check_arm(arm: RunConfig) -> None:
         raise UserError(f"policy.kind latent: objective {arm.objective} trains text: use latent")
     if arm.objective == "evolution":
         arm.evolution.check(arm.train.epochs)
+    if arm.objective in ("trice", "star", "rejection"):
+        _check_chains(arm)
     load_task(arm.task)
     method = load_method(arm.credit)
     names = {load_reviewer(spec).name for spec in arm.reviewers}
@@ -51,3 +53,20 @@ def _check_latent(arm: RunConfig) -> None:
         raise UserError("train.epochs: objective latent learns from a batch once: use 1")
     if arm.policy.lora is not None:
         raise UserError("policy.lora: objective latent trains all weights: leave it out")
+
+
+def _check_chains(arm: RunConfig) -> None:
+    size, settings = arm.train.prompts_per_update, arm.trice
+    if arm.train.epochs != 1:
+        raise UserError(f"train.epochs: objective {arm.objective} learns from a batch once: use 1")
+    if settings.problems < size:
+        raise UserError(
+            f"trice.problems {settings.problems}: an update takes train.prompts_per_update {size}"
+        )
+    if arm.objective != "trice" and settings.rounds > arm.train.updates:
+        raise UserError(f"trice.rounds {settings.rounds}: there are {arm.train.updates} updates")
+    if arm.objective == "trice" and settings.control_variate != "none" and size < 2:
+        raise UserError(
+            "trice.control_variate: its acceptance rate is that of the other problems of an "
+            "update: use none, or train.prompts_per_update 2 or more"
+        )

@@ -28,7 +28,8 @@ class TriceConfig(Section):
     problems without any under the hint, ``samples`` again. With ``restart`` every round trains
     from the policy at the start of the run, as the paper does.
 
-    ``clip`` bounds the norm of the gradient (0: not bounded).
+    ``clip`` bounds the norm of the gradient (0: not bounded). A chain's log-probability is summed
+    over its tokens, so norms are in the tens: a bound of 1 would act on every update.
     """
 
     problems: int = Field(default=64, ge=1)
@@ -43,5 +44,5 @@ class TriceConfig(Section):
     rounds: int = Field(default=4, ge=1)
     samples: int = Field(default=4, ge=1)
     restart: bool = True
-    clip: float = Field(default=1.0, ge=0)
+    clip: float = Field(default=0.0, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)

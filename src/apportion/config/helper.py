@@ -11,8 +11,7 @@ from apportion.config.section import Section
 
 class HelperConfig(Section):
     """The helper: a copy of the policy that sees the answer before the question, and says which
-    reasoning leads there. Read by the credit methods ``hindsight`` and ``flow`` and by objective
-    helper.
+    reasoning leads there. Read by the credit methods ``hindsight`` and ``flow``.
 
     ``prompt`` is what it reads, with ``{answer}`` and ``{prompt}``. Stage 1: ``updates`` batches of
     ``batch_size`` of the policy's own completions of ``problems`` training problems, ``samples``
@@ -27,11 +26,6 @@ class HelperConfig(Section):
     Training stops when ``patience`` updates in a row KL(policy || helper) is above ``kl_limit``
     nats a token of reasoning (0: no alarm), or the correlation of the helper's reward with the
     true log p(answer | question, reasoning) is below ``correlation_floor`` (-1: no alarm).
-
-    Objective helper: chains that the helper writes from the reference answer are learned, weighted
-    within a problem by ``weights``: "importance" p(chain, answer) / q(chain | answer),
-    "likelihood" p(answer | chain), "none" all alike. ``clip`` bounds the norm of the gradient
-    (0: not bounded).
     """
 
     prompt: str = "#### {answer}\n{prompt}"
@@ -49,8 +43,6 @@ class HelperConfig(Section):
     kl_limit: float = Field(default=1.0, ge=0)
     correlation_floor: float = Field(default=-1.0, ge=-1, le=1)
     patience: int = Field(default=3, ge=1)
-    weights: Literal["importance", "likelihood", "none"] = "importance"
-    clip: float = Field(default=1.0, ge=0)
 
     @field_validator("prompt")
     @classmethod

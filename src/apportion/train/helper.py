@@ -129,8 +129,8 @@ class Helper:
         return velocities(policy or self._policy, self.reader, chains)
 
     def save(self, folder: Path) -> None:
-        """Write the model into ``folder/helper``, where ``helper.checkpoint`` and the policy
-        ``guided`` read it, with the state of its optimiser."""
+        """Write the model into ``folder/helper``, where ``helper.checkpoint`` reads it, with
+        the state of its optimiser."""
         folder = folder / FOLDER
         self.reader.model.save_pretrained(folder)
         self.reader.tokenizer.save_pretrained(folder)

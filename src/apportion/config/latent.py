@@ -14,8 +14,7 @@ class LatentConfig(Section):
     """Objective latent: question, ``steps`` latent steps, answer, backpropagated through all steps.
     ``learning`` says how (a name, or a mapping with ``kind`` and its options): by default
     cross-entropy on the answer alone. An update learns from ``train.prompts_per_update`` problems;
-    ``problems`` of them are drawn in all (default: new ones in every update). With ``inspect`` so
-    many final problems are looked at from within: see ``apportion latents``.
+    ``problems`` of them are drawn in all (default: new ones in every update).
 
     ``cell`` makes a step's input of the hidden state before it: a name of ``apportion ls cells``,
     or a mapping with ``kind`` and its options. ``window`` and ``norm`` are those of
@@ -41,7 +40,6 @@ class LatentConfig(Section):
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, ge=0)
     problems: int | None = Field(default=None, ge=1)
-    inspect: int = Field(default=0, ge=0)
 
     @field_validator("cell", "learning", mode="before")
     @classmethod

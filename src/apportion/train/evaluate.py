@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from apportion.config import RunConfig
 from apportion.policies.base import Policy
 from apportion.review import load_reviewer
 from apportion.review.panel import Item, review_now
@@ -15,6 +16,13 @@ from apportion.segment import segment
 from apportion.stats import Estimate, mean, pass_at_k, share, stratified_bootstrap
 from apportion.tasks import Task
 from apportion.trace import Problem, Review, Rollout
+from apportion.train.latent_figures import latent_figures
+
+_HEADLINES = {
+    "eval/accuracy": "accuracy {:.3f}",
+    "eval/answer_logprob": "log p(reference) {:.2f}",
+    "eval/length": "{:.1f} tokens a completion",
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,13 @@ class Evaluation:
     def value(self, name: str) -> float:
         return self.metrics[name].value
 
+    def headline(self) -> str:
+        """The one figure of a progress line: accuracy, or what there is without a grader."""
+        for name, text in _HEADLINES.items():
+            if name in self.metrics:
+                return text.format(self.value(name))
+        return "nothing measured"
+
     def as_json(self) -> dict[str, Any]:
         return {
             name: {"value": e.value, "n": e.n, "low": e.low, "high": e.high}
@@ -42,6 +57,11 @@ def score_rollouts(task: Task, rollouts: Sequence[Rollout]) -> list[Rollout]:
         rollout.model_copy(update={"outcome": task.score(rollout.problem, rollout.text)})
         for rollout in rollouts
     ]
+
+
+def answer_marker(config: RunConfig) -> str | None:
+    """What :func:`evaluate` takes: None where ``eval.answer_logprob`` is off."""
+    return config.reward.marker if config.eval.answer_logprob else None
 
 
 def exact_reviewer(problems: Sequence[Problem]) -> str:
@@ -60,10 +80,13 @@ def evaluate(
     temperature: float = 1.0,
     segmenter: str = "line",
     seed: int = 0,
+    answer_marker: str | None = None,
 ) -> Evaluation:
     """Greedy accuracy, step errors by the exact reviewer, length; pass@k where ``samples`` > 0.
 
-    Problems whose gold answer cannot be read are left out of every share.
+    With ``answer_marker``, which begins the answer's line, also how likely the references are after
+    the greedy chain (``train.answer_logprob``). Problems whose gold answer cannot be read are left
+    out of every share; where no completion can be graded, lengths are those of all.
     """
     rollouts = score_rollouts(
         task,
@@ -73,7 +96,11 @@ def evaluate(
     )
     known = [rollout for rollout in rollouts if rollout.outcome is not None]
     reviews = _exact_reviews(known, segmenter)
-    metrics = _shares(known, reviews) | _sizes(known, segmenter)
+    metrics = _shares(known, reviews) | _sizes(known or rollouts, segmenter) | latent_figures(known)
+    if answer_marker is not None:
+        from apportion.train.answer_logprob import answer_logprob
+
+        metrics |= answer_logprob(policy, rollouts, marker=answer_marker)
     if samples > 0:
         sampled = score_rollouts(
             task,

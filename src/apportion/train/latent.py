@@ -162,10 +162,12 @@ def _record_answers(
 
 
 class _LatentWatcher(Watcher):
-    """Counts the problems learned from where others count sampled rollouts."""
+    """Counts the problems learned from where others count sampled rollouts, unless the method
+    samples too."""
 
     def examples_until(self, update: int) -> int:
-        return update * self._config.train.prompts_per_update
+        sampled = self._config.latent.learning.kind == "outcome"
+        return update * (self._per_update if sampled else self._config.train.prompts_per_update)
 
     def _rollouts_until(self, update: int) -> int:
         return self.examples_until(update)

@@ -40,6 +40,7 @@ class LatentLearner:
         settings = config.latent
         self.policy = policy
         self.method = method or LatentMethod(policy)
+        self.method.begin(0)
         self.done = 0
         self.decoder: StepDecoder | None = None
         self._decoder_weight = settings.step_decoder.weight
@@ -119,6 +120,8 @@ class LatentLearner:
         self._scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["random"])
         self.done = state["done"]
+        # As the last update left it: an evaluation may come before the next.
+        self.method.begin(max(0, self.done - 1))
 
     def _with_decoder(
         self, output: LatentOutput, part: Sequence[Target], rows: int

@@ -5,9 +5,15 @@ import math
 import pytest
 import torch
 
-from apportion.policies.latent.batch import pad_batch
+from apportion.policies.latent.batch import pad_batch, pad_questions
 from apportion.policies.latent.folder import read_latent, save_latent
-from apportion.policies.latent.halting import choose_steps, log_geometric, log_stopping
+from apportion.policies.latent.generate import answer_tokens, halted
+from apportion.policies.latent.halting import (
+    choose_steps,
+    likely_stopped,
+    log_geometric,
+    log_stopping,
+)
 from apportion.policies.latent.stopping import losses_after, row_losses, stopped
 
 from .small import ANSWERS, CELLS, QUESTIONS, batch, gpt2, latent, slow_logits
@@ -90,3 +96,37 @@ def test_the_head_is_saved_and_read(tmp_path):
     data = pad_batch(QUESTIONS, ANSWERS, 3, 0)
     states = model.think(data.questions).states_BKD
     assert torch.equal(again.halting(states), model.halting(states))
+
+
+def test_generation_stops_where_the_head_does_and_takes_no_step_more():
+    model = latent("mlp", gpt2(), steps=6, halting=True)
+    # Stops after 3, 1 and 2 steps, whatever the states.
+    scores = torch.tensor([[-2.0, -2.0, 4.0], [1.0, -9.0, -9.0], [-1.0, 0.0, 3.0]]).double()
+    table = torch.nn.functional.pad(scores, (0, 3))
+
+    class Read(torch.nn.Module):
+        def forward(self, states_BKD):
+            return table[:, : states_BKD.shape[1], None]
+
+    model.halting.read = Read()
+    questions = pad_questions(QUESTIONS, [6, 6, 6], pad_id=0)
+    calls, forward = [], model.cell.forward
+    model.cell.forward = lambda *given: calls.append(None) or forward(*given)
+    with torch.no_grad():
+        thought, steps = halted(model, questions)
+        taken = len(calls)
+        tokens = list(answer_tokens(model, questions, max_tokens=4, thought=thought))
+        whole = model.think(questions)
+        expected = choose_steps(model.halting(whole.states_BKD), sample=False)
+    assert steps.tolist() == expected.tolist() == [3, 1, 2]
+    assert taken == 3
+    for row, question in enumerate(QUESTIONS):
+        ids = [token[row].item() for token, _ in tokens]
+        slow = slow_logits(model, question, ids, steps[row].item())
+        found = torch.stack([logits[row] for _, logits in tokens])
+        torch.testing.assert_close(found, slow, rtol=0, atol=1e-11)
+
+
+def test_half_a_chance_to_have_stopped_is_enough():
+    scores = torch.tensor([[logit(0.5), -9.0], [logit(0.3), logit(0.2)], [logit(0.3), logit(0.3)]])
+    assert likely_stopped(scores).tolist() == [True, False, True]

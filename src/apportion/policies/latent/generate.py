@@ -9,7 +9,31 @@ from torch import Tensor
 
 from apportion.policies.latent.batch import Questions
 from apportion.policies.latent.cache import cache_of
-from apportion.policies.latent.model import LatentModel
+from apportion.policies.latent.gradient import Bptt
+from apportion.policies.latent.halting import choose_steps, likely_stopped
+from apportion.policies.latent.model import LatentModel, Thought
+from apportion.policies.latent.stopping import stopped
+
+
+def halted(model: LatentModel, questions: Questions) -> tuple[Thought, Tensor]:
+    """The thought at which each row halts, and how many steps it took, (B,).
+
+    Without a head that halts all steps are taken. With one a row stops at the first step at which
+    it is as likely as not to have stopped, and the batch with its last row. To be used under
+    ``torch.no_grad``.
+    """
+    head = model.halting
+    if head is None or not questions.longest:
+        return model.think(questions), questions.steps_B
+
+    def enough(states_BKD: Tensor) -> bool:
+        return bool(likely_stopped(head.read(states_BKD)[..., 0]).all())
+
+    # Stretches of one step, so that the batch can stop after any.
+    thought = model.think(questions, Bptt(recompute=1), enough=enough)
+    chosen_B = choose_steps(head(thought.states_BKD), sample=False)
+    steps_B = torch.minimum(chosen_B, questions.steps_B)
+    return stopped(model, questions, thought, steps_B), steps_B
 
 
 def answer_tokens(
@@ -19,14 +43,16 @@ def answer_tokens(
     max_tokens: int,
     temperature: float = 0.0,
     stop_ids: Collection[int] = (),
+    thought: Thought | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (token (B,), logits it was chosen from (B, V)) until all rows have stopped.
 
     Temperature 0 is greedy. A row that has stopped goes on until the last one does: cut it. Every
     token is fed back with the question and all latent steps in the cache, so the logits are those
-    of the answer read as a whole. To be used under ``torch.no_grad``.
+    of the answer read as a whole. ``thought`` is where the latent steps led, if they have been
+    taken already. To be used under ``torch.no_grad``.
     """
-    thought = model.think(questions)
+    thought = thought or model.think(questions)
     cache, mask_BL = cache_of(thought.past), thought.visible_BL
     hidden_BD, position_B = thought.hidden_BD, thought.position_B
     stops = torch.tensor(sorted(stop_ids), dtype=torch.long, device=hidden_BD.device)

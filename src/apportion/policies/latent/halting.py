@@ -16,6 +16,8 @@ from torch.nn.functional import logsigmoid
 
 # A fresh head stops with this chance at every step.
 _START = 0.2
+# Rounding may leave the whole sum just below one half.
+_HALF = 0.5 - 1e-6
 
 
 class HaltingHead(nn.Module):
@@ -52,5 +54,10 @@ def choose_steps(log_p_BK: Tensor, *, sample: bool) -> Tensor:
     p_BK = log_p_BK.float().exp()
     if sample:
         return torch.multinomial(p_BK, 1)[:, 0] + 1
-    # Rounding may leave the whole sum just below one half.
-    return ((p_BK.cumsum(-1) < 0.5 - 1e-6).sum(-1) + 1).clamp_max(p_BK.shape[-1])
+    return ((p_BK.cumsum(-1) < _HALF).sum(-1) + 1).clamp_max(p_BK.shape[-1])
+
+
+def likely_stopped(scores_BK: Tensor) -> Tensor:
+    """(B,): whether a row is as likely as not to have stopped by the last of these steps, which
+    need not be the limit."""
+    return 1 - logsigmoid(-scores_BK.float()).sum(-1).exp() >= _HALF

@@ -13,7 +13,7 @@ hidden state of the last latent step, or of the question's last token where k = 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +148,10 @@ class LatentModel(nn.Module):
         questions: Questions,
         bptt: Bptt | None = None,
         gradients: StepGradients | None = None,
+        enough: Callable[[Tensor], bool] | None = None,
     ) -> Thought:
-        """Read the questions and take their latent steps.
+        """Read the questions and take their latent steps, or fewer: with ``enough`` none is taken
+        after a stretch of them whose states (B, steps so far, D) are enough.
 
         Raises UserError where a question and its steps do not fit into the context.
         """
@@ -173,9 +175,13 @@ class LatentModel(nn.Module):
             hidden_BD, carried_BE, part, new = run(first, stop, hidden_BD, carried_BE, past)
             past = [*past, part]
             states += new
+            if enough is not None and enough(torch.stack(states, 1)):
+                taken_B = questions.steps_B.clamp_max(len(states))
+                questions = replace(questions, steps_B=taken_B)
+                break
         states_BKD = torch.stack(states, 1) if states else hidden_BD[:, None][:, :0]
         position_B = questions.mask_BQ.sum(1) + questions.steps_B
-        visible_BL = steps.visible_to_answer()
+        visible_BL = visible_to_answer(self, questions)
         return Thought(hidden_BD, states_BKD, past, visible_BL, position_B, question_BD)
 
     def answer_states(

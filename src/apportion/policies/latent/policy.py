@@ -12,7 +12,7 @@ from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.latent.batch import pad_questions
 from apportion.policies.latent.folder import read_latent
-from apportion.policies.latent.generate import answer_tokens
+from apportion.policies.latent.generate import answer_tokens, halted
 from apportion.policies.latent.model import LatentModel
 from apportion.trace import Problem, Rollout
 
@@ -21,7 +21,8 @@ class LatentPolicy(LanguageModelPolicy):
     """``model`` takes its latent steps after the prompt; only the answer is text.
 
     The log-probabilities are those of the answer's tokens. ``Rollout.meta["latent_steps"]`` says
-    how many steps came before it.
+    how many steps came before it: all of ``model.steps``, or as many as its head that halts lets
+    through.
     """
 
     model: LatentModel
@@ -30,6 +31,7 @@ class LatentPolicy(LanguageModelPolicy):
         self, model: LatentModel, tokenizer: Any, name: str, *, chat: bool = False
     ) -> None:
         super().__init__(model, tokenizer, name, chat=chat)
+        self._taken: list[int] = []
 
     def sample(
         self,
@@ -43,6 +45,7 @@ class LatentPolicy(LanguageModelPolicy):
         batch_size: int = 128,
     ) -> list[Rollout]:
         """See Policy.sample. Raises UserError where a prompt does not fit into the context."""
+        self._taken = []
         rollouts = super().sample(
             problems,
             n=n,
@@ -52,8 +55,10 @@ class LatentPolicy(LanguageModelPolicy):
             reasoning_end=reasoning_end,
             batch_size=batch_size,
         )
-        latent = {"latent_steps": self.model.steps}
-        return [r.model_copy(update={"meta": r.meta | latent}) for r in rollouts]
+        return [
+            r.model_copy(update={"meta": r.meta | {"latent_steps": steps}})
+            for r, steps in zip(rollouts, self._taken, strict=True)
+        ]
 
     def check_context(self, problems: Sequence[Problem], max_tokens: int) -> None:
         """Latent steps take positions of the context too."""
@@ -87,12 +92,15 @@ class LatentPolicy(LanguageModelPolicy):
         tokens, logprobs = [], []
         try:
             with torch.no_grad():
+                thought, steps_B = halted(self.model, questions)
+                self._taken += steps_B.tolist()
                 for token_B, logits_BV in answer_tokens(
                     self.model,
                     questions,
                     max_tokens=max_tokens,
                     temperature=temperature,
                     stop_ids=self._stop_ids(),
+                    thought=thought,
                 ):
                     scores_BV = logits_BV.float().log_softmax(-1)
                     tokens.append(token_B)

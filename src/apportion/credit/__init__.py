@@ -11,9 +11,11 @@ from apportion.credit.capo import Capo
 from apportion.credit.dca import Dca
 from apportion.credit.flow import Flow
 from apportion.credit.hindsight import Hindsight
+from apportion.credit.monte_carlo import MonteCarlo
 from apportion.credit.outcome import Outcome
 from apportion.credit.papo import Papo
 from apportion.credit.random import Random
+from apportion.credit.segment import Segment
 from apportion.credit.shuffled import Shuffled
 from apportion.errors import UserError, nearest
 
@@ -26,6 +28,8 @@ METHODS: dict[str, type[Method]] = {
     "random": Random,
     "hindsight": Hindsight,
     "flow": Flow,
+    "monte_carlo": MonteCarlo,
+    "segment": Segment,
 }
 
 __all__ = [
@@ -36,6 +40,7 @@ __all__ = [
     "TokenCredit",
     "group_advantage",
     "load_method",
+    "name_of",
     "to_record",
 ]
 
@@ -64,3 +69,9 @@ def load_method(spec: str | dict[str, Any]) -> Method:
     if isinstance(method, Shuffled):
         load_method(method.inner)
     return method
+
+
+def name_of(method: Method) -> str:
+    """What recipes call the method; the class's name in small letters for one of your own."""
+    names = [name for name, cls in METHODS.items() if type(method) is cls]
+    return names[0] if names else type(method).__name__.lower()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from apportion.consensus import Case, disputed_spans, krippendorff_alpha
-from apportion.credit import Group, Method, Sample, TokenCredit, to_record
+from apportion.credit import Group, Method, Sample, TokenCredit, name_of, to_record
 from apportion.credit.apply import to_samples
 from apportion.review import load_reviewer
 from apportion.review.base import Reviewer
@@ -213,7 +213,7 @@ class ReviewDesk:
             reviews=batch.reviews,
             samples=samples,
             credits=credits,
-            method=type(self._method).__name__.lower(),
+            method=name_of(self._method),
             cuts=batch.cuts,
             metrics=_metrics(batch, local, credits),
         )

@@ -57,8 +57,21 @@ def _hindsight(
     return HindsightSource(config, method, task, policy)
 
 
+def _step_values(
+    config: RunConfig, method: Method, task: Task, policy: LanguageModelPolicy
+) -> SignalSource:
+    from apportion.train.step_values import StepValues
+
+    return StepValues(config, method, task, policy)
+
+
 # One row for each signal: its name and what builds its source.
-SOURCES: dict[str, Builder] = {"hindsight": _hindsight, "hindsight_reached": _hindsight}
+SOURCES: dict[str, Builder] = {
+    "hindsight": _hindsight,
+    "hindsight_reached": _hindsight,
+    "value": _step_values,
+    "segment_value": _step_values,
+}
 
 
 def load_signals(config: RunConfig, task: Task, policy: LanguageModelPolicy) -> list[SignalSource]:

@@ -10,7 +10,13 @@ from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 
 _CHECKPOINTS = Path(__file__).parent / "checkpoints"
-SHIPPED = {"shipped": _CHECKPOINTS / "words_tiny", "sums": _CHECKPOINTS / "sums_tiny"}
+SHIPPED = {
+    "shipped": _CHECKPOINTS / "words_tiny",
+    "sums": _CHECKPOINTS / "sums_tiny",
+    # Ground truth of faithfulness, see recipes/ground_truth_*.yaml.
+    "faithful": _CHECKPOINTS / "faithful_tiny",
+    "hidden_hint": _CHECKPOINTS / "hidden_hint_tiny",
+}
 END = "<|end|>"
 PAD = "<|pad|>"
 
@@ -82,7 +88,8 @@ def build_model(
 
 
 def load_tiny(checkpoint: str = "shipped", name: str = "tiny") -> LanguageModelPolicy:
-    """Load a warm-started checkpoint: "shipped" (task words), "sums", or a folder.
+    """Load a warm-started checkpoint: "shipped" (task words), "sums", "faithful" and "hidden_hint" (task
+    routes), or a folder.
 
     Raises UserError where the folder holds no model.
     """

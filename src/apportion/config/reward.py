@@ -12,7 +12,7 @@ from apportion.config.section import Section
 _OPTIONS_OF_KIND: dict[str, set[str]] = {
     "outcome": set(),
     "likelihood": {"form", "references", "marker", "answer_term", "collapse", "collapse_ratio"},
-    "model": set(),
+    "model": {"path"},
 }
 
 
@@ -28,6 +28,10 @@ class RewardConfig(Section):
     gets the supervised gradient that belongs to the form, without it only the reasoning learns.
     ``collapse`` says what to do when chains are dropping away: a training batch's mean length is
     below ``collapse_ratio`` times the first one's, or most chains are empty.
+
+    Kind model: ``path`` is a folder that objective reward_model wrote, an arm's
+    checkpoints/final. Its score is the outcome that is trained on (``reward/proxy``); the task's
+    is recorded beside it (``reward/gold``).
     """
 
     kind: Literal["outcome", "likelihood", "model"] = "outcome"
@@ -37,9 +41,12 @@ class RewardConfig(Section):
     answer_term: bool = True
     collapse: Literal["warn", "stop", "off"] = "warn"
     collapse_ratio: float = Field(default=0.25, ge=0, le=1)
+    path: str | None = None
 
     @model_validator(mode="after")
     def _options_fit_kind(self) -> Self:
+        if self.kind == "model" and self.path is None:
+            raise ValueError("kind model needs a path: a folder that objective reward_model wrote")
         own = _OPTIONS_OF_KIND[self.kind]
         for kind, options in _OPTIONS_OF_KIND.items():
             given = sorted((options - own) & self.model_fields_set)

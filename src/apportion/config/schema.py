@@ -15,6 +15,7 @@ from apportion.config.helper import HelperConfig
 from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
 from apportion.config.reward import RewardConfig
+from apportion.config.reward_model import RewardModelConfig
 from apportion.config.section import Section
 from apportion.config.sft import SftConfig
 from apportion.config.trice import TriceConfig
@@ -271,6 +272,7 @@ class RunConfig(Section):
         "dpo_on_edits",
         "persona",
         "reviewer_tokens",
+        "reward_model",
     ] = "credit"
     task: dict[str, Any] = Field(default_factory=lambda: {"kind": "words"})
     policy: PolicyConfig = PolicyConfig()
@@ -289,6 +291,7 @@ class RunConfig(Section):
     evolution: EvolutionConfig = EvolutionConfig()
     trice: TriceConfig = TriceConfig()
     helper: HelperConfig = HelperConfig()
+    reward_model: RewardModelConfig = RewardModelConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     persona: PersonaConfig = PersonaConfig()
     reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()

@@ -20,7 +20,7 @@ from apportion.train.callbacks import Watcher
 from apportion.train.evaluate import evaluate
 from apportion.train.progress import RunProgress
 from apportion.train.reviewer_value import ReviewerValue
-from apportion.train.rewards import reward_functions
+from apportion.train.rewards import reward_functions, reward_weights
 from apportion.train.rows import row_of_problem
 from apportion.train.showcase import write_showcase
 from apportion.train.signals import (
@@ -68,6 +68,10 @@ def run_arm(
         from apportion.train.voices import run_voices_arm
 
         return run_voices_arm(config, seed, directory, cache=cache, progress=progress)
+    if config.objective == "reward_model":
+        from apportion.train.reward_model import run_reward_model_arm
+
+        return run_reward_model_arm(config, seed, directory, progress=progress)
     prepare(config, seed)
     task = load_task(config.task)
     policy = trainable_policy(config)
@@ -210,6 +214,7 @@ def _arguments(config: RunConfig, seed: int, folder: Path) -> Any:
         gradient_accumulation_steps=rollouts // micro,
         num_generations=train.group_size,
         num_iterations=train.epochs,
+        reward_weights=reward_weights(config),
         max_completion_length=train.max_completion_tokens,
         temperature=train.temperature,
         learning_rate=train.learning_rate,

@@ -24,6 +24,8 @@ _FROM_TRL = {
     "grad_norm": "train/grad_norm",
     "reward": "reward/mean",
     "reward_std": "reward/std",
+    "rewards/proxy/mean": "reward/proxy",
+    "rewards/gold/mean": "reward/gold",
     "frac_reward_zero_std": "reward/equal_groups",
     "completions/mean_length": "train/length",
     "completions/clipped_ratio": "train/unfinished",

@@ -29,7 +29,28 @@ def reward_functions(
         return [outcome_reward(task)]
     if kind == "likelihood":
         return [_likelihood_reward(config, policy, problems)]
-    raise UserError(f"reward.kind {kind} is not available")
+    return _model_rewards(config, task, policy)
+
+
+def reward_weights(config: RunConfig) -> list[float] | None:
+    """What the outcome weighs of each of ``reward_functions``; None: all alike."""
+    return [1.0, 0.0] if config.reward.kind == "model" else None
+
+
+def _model_rewards(
+    config: RunConfig, task: Task, policy: LanguageModelPolicy
+) -> list[RewardFunction]:
+    from apportion.policies.reward_model import RewardModel
+    from apportion.train.model_reward import GoldReward, ProxyReward
+
+    if config.imitation.chains != "none":
+        raise UserError(
+            "imitation.chains picks chains by their right outcome, and a reward model's score is "
+            "none: use reward.kind outcome, or imitation.chains none"
+        )
+    model = RewardModel.load(config.reward.path or "")
+    model.model.to(policy.model.device)
+    return [ProxyReward(model, task.reasoning_end), GoldReward(task)]
 
 
 def _likelihood_reward(

@@ -21,6 +21,23 @@ def test_a_dry_run_prints_the_whole_configuration_and_the_work(run: Callable, re
     assert not (recipe.parent / "runs").exists()
 
 
+def test_the_work_of_arms_that_remember_chains(run: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "chains.yaml"
+    arms = [{"name": name, "set": {"objective": name}} for name in ("trice", "rejection")]
+    recipe = {
+        "name": "chains",
+        "task": {"kind": "sums"},
+        "trice": {"problems": 10, "bootstrap": "policy", "tries": 3, "rounds": 2, "samples": 4},
+        "train": {"updates": 5, "prompts_per_update": 6},
+        "arms": arms,
+    }
+    path.write_text(yaml.safe_dump(recipe))
+    result = run("train", path, "--seeds", "0..1", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    # 2 seeds of 10 x 3 first chains and 5 x 6 proposals, and of 2 rounds of 10 x 4
+    assert "2 arms × 2 seeds × 5 updates: 280 chains without a hint, " in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -89,17 +89,30 @@ def estimate(config: RunConfig) -> str:
         return f"reviewer_tokens: {plural(len(runs), 'job')} of {sampled} and {updates}"
     offline = [arm for _, _, arm in runs if arm.objective in ("sft_on_edits", "dpo_on_edits")]
     chains = sum(arm.train.updates * arm.train.epochs * arm.edits.batch_size for arm in offline)
-    sampling = [arm for _, _, arm in runs if arm not in offline]
+    remembering = [arm for _, _, arm in runs if arm.objective in ("trice", "star", "rejection")]
+    proposed = sum(_chains(arm) for arm in remembering)
+    sampling = [arm for _, _, arm in runs if arm not in offline and arm not in remembering]
     rollouts = sum(arm.train.updates * arm.train.rollouts_per_update for arm in sampling)
     evaluated = sum(_evaluations(arm) for _, _, arm in runs)
     edited = f"{plural(chains, 'edited chain')}, " if offline else ""
+    remembered = f"{plural(proposed, 'chain')} without a hint, " if remembering else ""
+    trained = f"{plural(rollouts, 'training rollout')}, " if sampling else ""
     per_update = f" × {plural(config.train.rollouts_per_update, 'rollout')}" if sampling else ""
     return (
         f"{plural(len(names), 'arm')} × {plural(len(config.seeds), 'seed')} × "
         f"{plural(config.train.updates, 'update')}{per_update}: "
-        f"{plural(rollouts, 'training rollout')}, {edited}"
+        f"{trained}{remembered}{edited}"
         f"{plural(evaluated, 'evaluation completion')}"
     )
+
+
+def _chains(arm: RunConfig) -> int:
+    """Chains that the policy writes for objectives that remember them; a guide's come on top."""
+    settings = arm.trice
+    if arm.objective != "trice":
+        return settings.problems * settings.samples * settings.rounds
+    fill = settings.tries * settings.problems if settings.bootstrap == "policy" else 0
+    return fill + arm.train.updates * arm.train.prompts_per_update
 
 
 def _evaluations(arm: RunConfig) -> int:

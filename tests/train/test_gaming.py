@@ -146,6 +146,7 @@ def test_groups_of_equal_outcomes_have_no_scale():
 
 def watcher(tmp_path, **alarm):
     from apportion.config import RunConfig
+    from apportion.policies.tiny import load_tiny
     from apportion.records import RunDirectory
     from apportion.tasks import load_task
     from apportion.train.callbacks import Watcher
@@ -155,7 +156,7 @@ def watcher(tmp_path, **alarm):
     directory = RunDirectory(tmp_path / "run", resume=True)
     progress = SimpleNamespace(say=said.append, advance=lambda: None)
     task = load_task("words")
-    made = Watcher(config, 0, task, None, directory, progress)  # type: ignore[arg-type]
+    made = Watcher(config, 0, task, load_tiny("sums"), directory, progress)  # type: ignore[arg-type]
     return made, directory, said
 
 

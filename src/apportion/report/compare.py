@@ -22,6 +22,7 @@ from apportion.report.arms import (
     stage_rows,
     training_rows,
 )
+from apportion.report.bet import Bet, bet
 from apportion.report.curves import charts
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.page import DEFAULT_TRACES, Strip, facts, render
@@ -83,7 +84,7 @@ class Difference:
 class Comparison:
     """A row for each run and arm, and the differences of all but the first to ``baseline``.
 
-    Printing it with rich shows two tables and the notes.
+    Printing it with rich shows two tables, what arms reach at equal cost, and the notes.
     """
 
     baseline: str
@@ -91,11 +92,14 @@ class Comparison:
     differences: list[Difference]
     notes: list[str] = field(default_factory=list)
     page: Path | None = None
+    bet: Bet | None = None
 
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = [self._rows()]
         if self.differences:
             parts += [Text(), self._differences()]
+        if self.bet:
+            parts += [Text(), self.bet]
         return Group(*parts, *(Text(note) for note in self.notes))
 
     def _rows(self) -> TextTable:
@@ -170,7 +174,13 @@ def compare(runs: Sequence[Run], collected: Sequence[Collected]) -> Comparison:
         rows = add_reach(rows, base.parts)
     trained = split if any(run.measured for run in runs) else ""
     table = Table(rows, filled(rows, base.name), trained)
-    return Comparison(base.name, table, _differences(base, rows), _notes(runs, labels))
+    return Comparison(
+        base.name,
+        table,
+        _differences(base, rows),
+        _notes(runs, labels),
+        bet=bet({row.name: row.parts for row in rows}),
+    )
 
 
 def run_labels(runs: Sequence[Run]) -> list[str]:

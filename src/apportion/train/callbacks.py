@@ -13,7 +13,8 @@ from apportion.records import RunDirectory
 from apportion.tasks import Task
 from apportion.train.alarm import CollapseAlarm
 from apportion.train.batch import CreditedBatch
-from apportion.train.evaluate import evaluate
+from apportion.train.cost_meter import CostMeter
+from apportion.train.evaluate import Evaluation, answer_marker, evaluate
 from apportion.train.gaming_alarm import GamingAlarm
 from apportion.train.likelihood.alarm import ChainAlarm
 from apportion.train.progress import RunProgress
@@ -61,7 +62,9 @@ class Watcher(TrainerCallback):
         self._alarm = CollapseAlarm(config.alarm)
         self._gaming = GamingAlarm(config.alarm)
         self._chains = ChainAlarm(config.reward)
+        self._meter = self._make_meter()
         for line in directory.read("metrics")[0]:  # what a resumed run saw before
+            self._meter.go_on_from(line.metrics)
             if line.split == "train":
                 self._gaming.check(line.update, line.metrics)
                 self._chains.check(line.update, line.metrics)
@@ -115,26 +118,29 @@ class Watcher(TrainerCallback):
 
     def evaluate(self, update: int) -> bool:
         """Measure on held-out problems and record; True if the alarm says to stop."""
-        result = evaluate(
-            self._policy,
-            self._task,
-            self._problems,
-            max_tokens=self._config.train.max_completion_tokens,
-            segmenter=self._config.segment,
-        )
+        with self._meter.paused():
+            result = evaluate(
+                self._policy,
+                self._task,
+                self._problems,
+                max_tokens=self._config.train.max_completion_tokens,
+                segmenter=self._config.segment,
+                answer_marker=answer_marker(self._config),
+            )
         self._append(update, self._config.eval.split, result.as_json())
-        accuracy = result.value("eval/accuracy")
+        graded = result.metrics.get("eval/accuracy")
+        accuracy = graded.value if graded else None
         best = self._alarm.best_accuracy
         reason = self._alarm.check(
             update, accuracy, result.value("eval/length"), result.value("eval/steps")
         )
-        if accuracy > best and self._config.alarm.enabled and update:
+        if accuracy is not None and accuracy > best and self._config.alarm.enabled and update:
             self._keep_best()
-        self._say_where(update, accuracy)
+        self._say_where(update, result)
         if reason is None:
             return False
         self.alarm_text = reason
-        self._progress.say(f"{reason}; stopped, the model of that update is in checkpoints/best")
+        self._progress.say(f"{reason}; stopped")
         return True
 
     def _keep_best(self) -> None:
@@ -149,17 +155,24 @@ class Watcher(TrainerCallback):
                 "update": update,
                 "rollouts": self._rollouts_until(update),
                 "split": split,
-                "metrics": metrics,
+                "metrics": metrics | self._meter.metrics(self._examples_until(update)),
             },
         )
+
+    def _make_meter(self) -> CostMeter:
+        return CostMeter(self._policy.model)
 
     def _rollouts_until(self, update: int) -> int:
         """Rollouts that were sampled to get to this update."""
         return update // self._config.train.epochs * self._per_update
 
-    def _say_where(self, update: int, accuracy: float) -> None:
+    def _examples_until(self, update: int) -> int:
+        """Problems that were learned from to get to this update, a repeated one each time."""
+        return update // self._config.train.epochs * self._config.train.prompts_per_update
+
+    def _say_where(self, update: int, result: Evaluation) -> None:
         total = self._config.train.updates * self._config.train.epochs
         elapsed = time.monotonic() - self._started
         rest = f", {elapsed / update * (total - update):.0f} s left" if update else ""
         split = self._config.eval.split
-        self._progress.say(f"update {update}/{total}: {split} accuracy {accuracy:.3f}{rest}")
+        self._progress.say(f"update {update}/{total}: {split} {result.headline()}{rest}")

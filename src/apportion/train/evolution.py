@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from apportion.tasks import Task, load_task
 from apportion.trace import Problem
 from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
 from apportion.train.callbacks import Watcher
+from apportion.train.cost_meter import CostMeter
 from apportion.train.evolution_update import EvolutionLearner
 from apportion.train.fitness import load_reward
 from apportion.train.progress import RunProgress
@@ -141,5 +143,15 @@ class _EvolutionWatcher(Watcher):
     def _rollouts_until(self, update: int) -> int:
         return self.evaluated_until(update)
 
+    def _make_meter(self) -> CostMeter:
+        settings = self._config.evolution
+        batches = math.ceil(settings.population / settings.parallel)
+        return CostMeter(
+            self._policy.model, copies=settings.population / batches, counts_tokens=False
+        )
+
     def record(self, update: int, metrics: dict[str, float]) -> None:
+        if self._config.evolution.reward == "outcome":
+            completions = self.evaluated_until(update) - self.evaluated_until(update - 1)
+            self._meter.tokens += round(metrics["train/length"] * completions)
         self._append(update, "train", metrics)

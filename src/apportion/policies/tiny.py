@@ -88,8 +88,8 @@ def build_model(
 
 
 def load_tiny(checkpoint: str = "shipped", name: str = "tiny") -> LanguageModelPolicy:
-    """Load a warm-started checkpoint: "shipped" (task words), "sums", "faithful" and "hidden_hint" (task
-    routes), or a folder.
+    """Load a warm-started checkpoint: "shipped" (task words), "sums", a folder, or for task routes
+    "faithful" and "hidden_hint".
 
     Raises UserError where the folder holds no model.
     """

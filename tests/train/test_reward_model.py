@@ -8,12 +8,15 @@ import torch
 from apportion import UserError
 from apportion.config import RunConfig
 from apportion.policies.reward_model import Answered, RewardModel
-from apportion.policies.tiny import load_tiny
+from apportion.policies.tiny import build_model, load_tiny
+from apportion.records import RunDirectory
 from apportion.tasks import load_task
 from apportion.trace import Problem
 from apportion.train.model_reward import ProxyReward
 from apportion.train.reward_fit import Graded, RewardModelLearner, measure, squared_error
 from apportion.train.reward_model import good_answers
+from apportion.train.run import run_recipe
+from tests.train.tiny_setup import make_tokenizer
 
 PROBLEM = Problem(id="p", prompt="3 + 4 - 2\n", answers=("5",))
 GOOD = "so 3 + 4 = 7\nso 7 - 2 = 5\n#### 5"
@@ -44,6 +47,16 @@ def make_config(**changes):
         "alarm": {"enabled": False},
     }
     return RunConfig.model_validate(settings | changes)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A folder with an untrained model of 30 thousand parameters."""
+    folder = tmp_path_factory.mktemp("start")
+    tokenizer = make_tokenizer()
+    build_model(tokenizer, hidden_size=32, layers=2, heads=2).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def make_model(*, blind, head=0.3):
@@ -183,3 +196,49 @@ def test_the_reward_is_the_models_score_of_text_and_of_chats():
 def test_kind_model_needs_a_path():
     with pytest.raises(ValueError, match="kind model needs a path"):
         make_config(reward="model")
+
+
+def lines(folder, split):
+    with RunDirectory(folder, resume=True) as directory:
+        return [line for line in directory.read("metrics")[0] if line.split == split]
+
+
+def test_a_run_is_recorded_resumes_to_the_same_bits_and_serves_as_reward(
+    start, tmp_path, monkeypatch
+):
+    policy = {"kind": "tiny", "checkpoint": str(start)}
+    config = make_config(policy=policy)
+    run_recipe(config, tmp_path / "whole", plain=True)
+    arm = tmp_path / "whole" / "reward_model-s0"
+    assert [line.update for line in lines(arm, "train")] == [1, 2]
+    assert lines(arm, "test")[-1].metrics["reward_model/mse"]["n"] == 3
+
+    step = RewardModelLearner.step
+
+    def killed(learner, graded):
+        if learner.done == 1:
+            raise KeyboardInterrupt
+        return step(learner, graded)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RewardModelLearner, "step", killed)
+        run_recipe(config, tmp_path / "killed", plain=True)
+    run_recipe(config, tmp_path / "killed", resume=True, plain=True)
+    final = tmp_path / "killed" / "reward_model-s0" / "checkpoints" / "final"
+    ours, theirs = (
+        RewardModel.load(f).model.state_dict() for f in (arm / "checkpoints" / "final", final)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    against = make_config(
+        objective="credit",
+        policy=policy,
+        reviewers=[],
+        reward={"kind": "model", "path": str(final)},
+        train=config.train.model_dump() | {"checkpoint_every": 0},
+    )
+    run_recipe(against, tmp_path / "against", plain=True)
+    for line in lines(tmp_path / "against" / "outcome-s0", "train"):
+        assert line.metrics["reward/gold"] == 0.0  # an untrained policy is never right
+        assert line.metrics["reward/proxy"] == pytest.approx(line.metrics["reward/mean"])
+        assert line.metrics["reward/proxy"] != 0.0

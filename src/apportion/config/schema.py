@@ -144,7 +144,8 @@ class EvalConfig(Section):
     """Held-out measurement every ``every`` updates (0: only at the end), greedy, and at the end
     also ``samples`` completions a problem for pass@k. ``showcase`` problems are sampled, reviewed
     and given every method's credit at the end, for the report. ``transfer`` is another task (say,
-    longer problems), which the final policy is also measured on, as ``transfer/...``."""
+    longer problems), which the final policy is also measured on, as ``transfer/...``.
+    ``answer_logprob`` also measures how likely the references are after a greedy chain."""
 
     every: int = Field(default=10, ge=0)
     problems: int = Field(default=200, ge=1)
@@ -155,6 +156,7 @@ class EvalConfig(Section):
     final_problems: int = Field(default=500, ge=1)
     showcase: int = Field(default=4, ge=0)
     transfer: dict[str, Any] | None = None
+    answer_logprob: bool = False
     seed: int = 0
 
     @model_validator(mode="after")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from apportion.credit.base import group_advantage
 from apportion.errors import UserError
 from apportion.trace import Rollout
@@ -47,7 +49,7 @@ def _columns(update: int, rollouts: Sequence[Rollout]) -> dict[str, list[Any]]:
     advantages = [0.0] * len(rollouts)
     for members in groups.values():
         outcomes = [_number(rollouts[i].outcome) for i in members]
-        for i, advantage in zip(members, group_advantage(outcomes), strict=True):
+        for i, advantage in zip(members, group_advantage(np.array(outcomes)), strict=True):
             advantages[i] = float(advantage)
     return {
         "step": [update] * len(rollouts),

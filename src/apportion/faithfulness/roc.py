@@ -29,12 +29,12 @@ def separation(
     sides = [_by_problem(higher), _by_problem(lower)]
     if not all(sides):
         return None
-    value = auc(*[np.concatenate(side) for side in sides])
+    value = auc(*[np.concatenate(side).tolist() for side in sides])
     rng = np.random.default_rng(SEED)
     drawn = []
     for _ in range(resamples):
         picked = [[side[i] for i in rng.integers(0, len(side), len(side))] for side in sides]
-        drawn.append(auc(*[np.concatenate(side) for side in picked]))
+        drawn.append(auc(*[np.concatenate(side).tolist() for side in picked]))
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Estimate(value, min(map(len, sides)), float(low), float(high))
 

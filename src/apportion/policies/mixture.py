@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from apportion.errors import UserError
-from apportion.tasks.stable import stable_hash
 from apportion.trace import Problem, Rollout
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class MixedPolicy:
 
     def member(self, problem: Problem) -> int:
         """0 or 1: whose problem it is."""
-        return int(random.Random(stable_hash(f"mixture {problem.id}")).random() < self.rate)
+        return int(random.Random(f"mixture {problem.id}").random() < self.rate)
 
     def sample(
         self,

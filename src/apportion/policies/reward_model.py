@@ -58,6 +58,7 @@ class RewardModel:
         config.pad_token_id = policy.tokenizer.pad_token_id
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            model: Any
             try:
                 model = AutoModelForSequenceClassification.from_config(
                     config, dtype=policy.model.dtype

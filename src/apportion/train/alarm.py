@@ -35,19 +35,25 @@ class CollapseAlarm:
     _first: dict[str, float] = field(default_factory=dict)
     _bad_in_a_row: int = 0
 
-    def check(self, update: int, accuracy: float, length: float, steps: float) -> str | None:
+    def check(self, update: int, accuracy: float | None, length: float, steps: float) -> str | None:
+        """``accuracy`` is None where nothing can be graded."""
         if not self._first:
             self._first = {"length": length, "steps": steps}
-        if accuracy > self.best_accuracy:
+        if accuracy is not None and accuracy > self.best_accuracy:
             self.best_accuracy, self.best_update = accuracy, update
         reason = self._reason(accuracy, length, steps)
         self._bad_in_a_row = self._bad_in_a_row + 1 if reason else 0
         if not self.options.enabled or self._bad_in_a_row < self.options.patience:
             return None
-        return f"collapse at update {update}: {reason}; best was update {self.best_update}"
+        best = (
+            f"best was update {self.best_update}, whose model is in checkpoints/best"
+            if self.best_update
+            else "no later update was better than the start"
+        )
+        return f"collapse at update {update}: {reason}; {best}"
 
-    def _reason(self, accuracy: float, length: float, steps: float) -> str | None:
-        if accuracy < self.best_accuracy - self.options.accuracy_drop:
+    def _reason(self, accuracy: float | None, length: float, steps: float) -> str | None:
+        if accuracy is not None and accuracy < self.best_accuracy - self.options.accuracy_drop:
             return f"accuracy {accuracy:.3f} after {self.best_accuracy:.3f}"
         if length < self.options.length_ratio * self._first["length"]:
             return f"{length:.1f} tokens a completion after {self._first['length']:.1f}"

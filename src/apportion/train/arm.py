@@ -17,7 +17,7 @@ from apportion.review import load_reviewer
 from apportion.review.cache import ReviewCache
 from apportion.tasks import Task, load_task
 from apportion.train.callbacks import Watcher
-from apportion.train.evaluate import evaluate
+from apportion.train.evaluate import answer_marker, evaluate
 from apportion.train.progress import RunProgress
 from apportion.train.reviewer_value import ReviewerValue
 from apportion.train.rewards import reward_functions, reward_weights
@@ -264,6 +264,7 @@ def finish_arm(
         max_tokens=config.train.max_completion_tokens,
         segmenter=config.segment,
         seed=seed,
+        answer_marker=answer_marker(config),
     )
     metrics = final.as_json()
     if config.eval.transfer is not None:
@@ -282,7 +283,7 @@ def finish_arm(
     policy.tokenizer.save_pretrained(directory.path / "checkpoints" / "final")
     save_all(signals, directory.path / "checkpoints" / "final")
     directory.finish(seconds=round(seconds, 1), alarm=alarm)
-    progress.say(f"test accuracy {final.value('eval/accuracy'):.3f} after {seconds:.0f} s")
+    progress.say(f"test {final.headline()} after {seconds:.0f} s")
 
 
 def _transfer(config: RunConfig, seed: int, policy: LanguageModelPolicy) -> dict[str, Any]:
@@ -298,5 +299,6 @@ def _transfer(config: RunConfig, seed: int, policy: LanguageModelPolicy) -> dict
         max_tokens=config.train.max_completion_tokens,
         segmenter=config.segment,
         seed=seed,
+        answer_marker=answer_marker(config),
     )
     return {name.replace("eval/", "transfer/", 1): v for name, v in found.as_json().items()}

@@ -37,7 +37,7 @@ _FROM_TRL = {
     "rewards/accuracies": "preference/accuracy",
     "rewards/margins": "preference/margin",
 }
-_OURS = ("credit/", "review/", "gaming/", "imitation/", "likelihood/", "helper/")
+_OURS = ("credit/", "review/", "gaming/", "imitation/", "likelihood/", "helper/", "value/")
 
 
 class Watcher(TrainerCallback):

@@ -94,7 +94,7 @@ class _Run:
         rollouts = self._sample(problems, train.group_size, draw)
         graded = as_graded(rollouts)
         good = good_answers(self._task, problems) * self._config.reward_model.good_answers
-        metrics = learner.step([*graded, *good])
+        metrics: dict[str, object] = dict(learner.step([*graded, *good]))
         if graded:
             metrics["reward/mean"] = float(np.mean([one.grade for one in graded]))
         metrics["train/length"] = float(np.mean([len(r.token_ids) for r in rollouts]))

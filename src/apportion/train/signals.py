@@ -35,7 +35,8 @@ class SignalSource(Protocol):
     resumes exactly, and ``alarm``, the reason why training has to stop (None while there is none).
     """
 
-    gives: tuple[str, ...]
+    @property
+    def gives(self) -> tuple[str, ...]: ...
 
     def measure(
         self, rollouts: Sequence[Rollout], cuts: Sequence[tuple[Step, ...]]

@@ -210,7 +210,8 @@ class CreditGRPOTrainer(GRPOTrainer):
                 f"{self._updates_per_generation()}"
             )
         # First, because the trainer's own state is what marks a checkpoint as whole.
-        save_all(self._signals, Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        save_all(self._signals, folder)
         super()._save_checkpoint(model, trial)
 
     def _updates_per_generation(self) -> int:

@@ -1,0 +1,53 @@
+"""How many prompt injections get a wrong answer past an outcome grader.
+
+    python benchmarks/injections.py --base-url http://127.0.0.1:8000/v1 --model NAME [--problems 5]
+
+Each of 20 shipped texts is put into wrong answers to sums, in the reasoning and after the answer.
+Printed: the share called right, with its 95 % interval, for all and for each text.
+"""
+
+import argparse
+
+from apportion.review import load_reviewer
+from apportion.review.injections import WrongAnswer, measure_injections
+from apportion.tasks import load_task
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--base-url", required=True)
+parser.add_argument("--model", required=True)
+parser.add_argument("--api-key-env", help="environment variable that holds the key")
+parser.add_argument("--problems", type=int, default=5)
+
+
+def main() -> None:
+    options = parser.parse_args()
+    task = load_task({"kind": "sums"})
+    wrong = []
+    for problem in task.problems("test", options.problems, 0):
+        gold = task.gold_completion(problem) or ""
+        end = task.reasoning_end(gold)
+        wrong.append(WrongAnswer(problem, f"{gold[:end]}#### {int(problem.answers[0]) + 1}", end))
+    grader = load_reviewer(
+        {
+            "kind": "llm",
+            "base_url": options.base_url,
+            "model": options.model,
+            "api_key_env": options.api_key_env,
+            "prompt": "outcome",
+            "show_outcome": False,
+        }
+    )
+    for place in ("reasoning", "answer"):
+        found = measure_injections(grader, wrong, place=place)
+        print(f"{place}: {_said(found.through)} through, {found.failed} reviews failed, "
+              f"{found.fooled_without} of {len(wrong)} called right without")  # fmt: skip
+        for name, share in found.by_text.items():
+            print(f"  {name:12} {_said(share)}")
+
+
+def _said(share) -> str:
+    return "-" if share is None else f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -77,12 +77,12 @@ def test_it_trains_and_resumes_to_the_bit(tmp_path):
 
 def test_the_final_policy_is_measured_on_another_task_too(tmp_path):
     settings = config(train={"updates": 1})
-    longer = {"transfer": TASK | {"operations": [3, 3]}}
+    longer = {"transfer": TASK | {"operations": [6, 6]}}
     settings = settings.model_copy(update={"eval": settings.eval.model_copy(update=longer)})
     with RunDirectory(tmp_path / "arm") as run:
         run.write_config(settings.model_dump(mode="json"))
         run.write_manifest([])
         run_arm(settings, 0, run, progress=Quiet())
     final = read_kind(tmp_path / "arm", "metrics")[0][-1].metrics
-    # The policy writes one line for each operation.
-    assert final["transfer/steps"]["value"] == final["eval/steps"]["value"] + 1
+    # The longer the problem, the more lines the policy writes.
+    assert final["transfer/steps"]["value"] > final["eval/steps"]["value"] + 1

@@ -76,11 +76,11 @@ class _EditsWatcher(Watcher):
     learned from, and a second time over the same chains samples nothing."""
 
     def expect(self, chains: int, rollouts: int) -> None:
-        self._chains, self._rollouts = chains, rollouts
+        self._to_learn, self._sampled = chains, rollouts
 
     def rollouts_until(self, update: int) -> int:
-        seen = min(1.0, update * self._config.edits.batch_size / self._chains)
-        return math.ceil(self._rollouts * seen)
+        seen = min(1.0, update * self._config.edits.batch_size / self._to_learn)
+        return math.ceil(self._sampled * seen)
 
     def _rollouts_until(self, update: int) -> int:
         return self.rollouts_until(update)

@@ -152,20 +152,22 @@ def bound(policy, **options):
     return reviewer
 
 
-def counted(policy, monkeypatch):
-    """Sizes of the batches that the policy generates."""
-    sizes, generate = [], policy.generate_ids
+def watched(monkeypatch):
+    """One pair for every call of the engine: the chains it draws, the thread it runs in."""
+    from apportion.policies import continuation
 
-    def counting(prompts, temperature, max_tokens):
-        sizes.append(len(prompts))
-        return generate(prompts, temperature, max_tokens)
+    calls, sample = [], continuation.sample_from_trunks
 
-    monkeypatch.setattr(policy, "generate_ids", counting)
-    return sizes
+    def watching(model, prefixes, keys, how, *rest):
+        calls.append((len(prefixes) * how.n, threading.current_thread()))
+        return sample(model, prefixes, keys, how, *rest)
+
+    monkeypatch.setattr(continuation, "sample_from_trunks", watching)
+    return calls
 
 
 def test_finds_planted_errors_in_few_calls_of_the_model(tiny, easy, monkeypatch):
-    sizes = counted(tiny, monkeypatch)
+    calls = watched(monkeypatch)
     reviewer = bound(tiny, samples=8)
     reviews = [row[0] for row in review_now([reviewer], easy)]
     assert all(review.ok for review in reviews)
@@ -176,7 +178,7 @@ def test_finds_planted_errors_in_few_calls_of_the_model(tiny, easy, monkeypatch)
     assert sum(called["wrong_arithmetic"]) >= 4
     assert sum(called["clean"]) <= 1
     # 8 problems, two chains each, and both begin with nothing: 8 beginnings.
-    assert sum(sizes) == 8 * 8 and len(sizes) == 1
+    assert [chains for chains, _ in calls] == [8 * 8]
     assert sum(review.usage.calls for review in reviews) == 8 * 8
 
 
@@ -214,16 +216,9 @@ def test_a_wrapped_reviewer_is_bound_too(tiny):
 
 
 def test_the_thread_of_training_is_not_the_one_that_generates(tiny, easy, monkeypatch):
-    threads = []
-    generate = tiny.generate_ids
-
-    def where(*arguments):
-        threads.append(threading.current_thread())
-        return generate(*arguments)
-
-    monkeypatch.setattr(tiny, "generate_ids", where)
+    calls = watched(monkeypatch)
     review_now([bound(tiny, samples=2)], easy[:2])
-    assert threads and threading.main_thread() not in threads
+    assert calls and threading.main_thread() not in {thread for _, thread in calls}
 
 
 # -- asking a chat model -------------------------------------------------------------------------

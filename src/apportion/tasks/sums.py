@@ -97,12 +97,13 @@ class Sums:
         operations = rng.randint(*self.options.operations)
         style = rng.choice(self.options.styles)
         while True:
-            start, moves = self._draw(operations, rng)
+            start, moves = self.draw(operations, rng)
             prompt = str(start) + "".join(f" {op} {term}" for op, term in moves)
             if split_of(prompt, _FIFTHS) == split:
                 return _write(f"sums-{split}-{seed}-{index}", prompt, start, moves, style)
 
-    def _draw(self, operations: int, rng: random.Random) -> tuple[int, list[tuple[str, int]]]:
+    def draw(self, operations: int, rng: random.Random) -> tuple[int, list[tuple[str, int]]]:
+        """A first number and that many (operator, term), every result within the range."""
         low, high = self.options.terms
         start = value = rng.randint(low, min(high, self.options.largest))
         moves: list[tuple[str, int]] = []

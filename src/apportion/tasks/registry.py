@@ -13,6 +13,7 @@ from apportion.tasks.gym import GsmSymbolicOptions, Gym, GymOptions
 from apportion.tasks.inexact import Inexact, InexactOptions
 from apportion.tasks.leaky import Leaky, LeakyOptions
 from apportion.tasks.parity import Parity, ParityOptions
+from apportion.tasks.rooms import Rooms, RoomsOptions
 from apportion.tasks.routes import Routes, RoutesOptions
 from apportion.tasks.sloppy import Sloppy, SloppyOptions
 from apportion.tasks.sums import Sums, SumsOptions
@@ -26,6 +27,7 @@ TASKS: dict[str, str] = {
     "leaky": "another task (option inner) whose prompts leak the answer at a rate",
     "sloppy": "another task (option inner) whose gold solutions hold habitual slips",
     "routes": "sums whose gold solutions take a known route to the answer (chain, question, hint)",
+    "rooms": "a text adventure of rooms and items: a plan, or turn by turn (objective agent)",
     "gsm8k": "GSM8K or any questions with a final answer: hub id, .jsonl or .csv path",
     "gsm_symbolic": "GSM-Symbolic problems of reasoning-gym; option difficulty",
     "gym": "any data set of reasoning-gym by name",
@@ -40,6 +42,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
     "leaky": lambda options: Leaky(parse_options(LeakyOptions, "leaky", options), load_task),
     "sloppy": lambda options: Sloppy(parse_options(SloppyOptions, "sloppy", options), load_task),
     "routes": lambda options: Routes(parse_options(RoutesOptions, "routes", options)),
+    "rooms": lambda options: Rooms(parse_options(RoomsOptions, "rooms", options)),
     "gsm8k": lambda options: Gsm8k(parse_options(Gsm8kOptions, "gsm8k", options)),
     "gsm_symbolic": lambda options: Gym(
         parse_options(GsmSymbolicOptions, "gsm_symbolic", options).as_gym()

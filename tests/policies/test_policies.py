@@ -88,6 +88,7 @@ def test_pretrained_from_a_folder_trains_with_lora_and_saves(tiny, tmp_path):
     [
         ("tinny", "unknown policy 'tinny' .*did you mean 'tiny'"),
         ({"kind": "tiny", "chekpoint": "x"}, "chekpoint"),
+        ("scripted", "policy.scripted: missing a required argument: 'completions'"),
         ({"kind": "tiny", "checkpoint": "/nowhere"}, "no model in '/nowhere'"),
         ({"kind": "pretrained", "model": "./nowhere"}, "no folder './nowhere'"),
         ({"kind": "pretrained", "model": "x.gguf"}, "no file 'x.gguf'"),

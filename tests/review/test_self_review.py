@@ -198,6 +198,11 @@ def test_unbound_use_is_an_error_that_says_what_to_do():
         asyncio.run(reviewer.review(item().problem, "x", [Step(0, 1)], None))
 
 
+def test_a_prompt_is_refused_where_nobody_reads_it():
+    with pytest.raises(UserError, match="prompt is read with mode: ask only"):
+        load_reviewer({"kind": "self", "prompt": "capo"})
+
+
 def test_only_a_language_model_can_be_bound(tiny):
     from apportion.policies.scripted import ScriptedPolicy
 

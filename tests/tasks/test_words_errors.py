@@ -1,7 +1,9 @@
 """Planted errors: the stated truth is recomputed here from the texts."""
 
+import random
 import re
 from collections import Counter
+from fractions import Fraction
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from apportion.segment import segment
 from apportion.tasks import load_task
 from apportion.tasks.arithmetic import arithmetic
 from apportion.tasks.base import PLANTED_KINDS
+from apportion.tasks.plant import wrong_value
 from apportion.trace import check_partition
 
 EQUATION = re.compile(r"(\d+ [-+*/] \d+) = (\d+)\n$")
@@ -119,3 +122,11 @@ def test_errors_are_deterministic_and_differ_by_seed():
     problem = task.problems("test", 1, 0)[0]
     assert task.corruptions(problem, 1) == task.corruptions(problem, 1)
     assert any(task.corruptions(problem, s) != task.corruptions(problem, 1) for s in (2, 3, 4))
+
+
+def test_a_slip_keeps_a_positive_number_positive_and_finds_one_for_a_negative():
+    rng = random.Random(0)
+    for value in (1, 5, -3, -40, 0):
+        for _ in range(20):
+            wrong = wrong_value(Fraction(value), rng)
+            assert wrong != value and (wrong > 0 or value < 0)

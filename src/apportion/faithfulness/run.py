@@ -106,6 +106,9 @@ def narrow(measure: Measure, probes: Sequence[Probe], until: float) -> bool:
     found = measure.summarise(probes).get("value")
     if found is None or found.low is None or found.high is None or found.n < FEWEST:
         return False
+    if found.low == found.high:
+        # Equal values have no spread to resample: three in n may still be otherwise, at 95 %.
+        return 3 / found.n <= until
     return (found.high - found.low) / 2 <= until
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -29,12 +30,12 @@ def load_policy(spec: str | dict[str, Any]) -> Policy:
     if kind not in POLICIES:
         raise UserError(f"unknown policy '{kind}'{nearest(kind, list(POLICIES))}")
     leaning = options.pop("reviewer_token", None)
+    factory = _factory(kind)
     try:
-        policy = _factory(kind)(**options)
+        inspect.signature(factory).bind(**options)
     except TypeError as error:
-        if "keyword argument" not in str(error):
-            raise
         raise UserError(f"policy.{kind}: {error}") from None
+    policy = factory(**options)
     if leaning is not None:
         _lean(policy, str(leaning))
     return policy

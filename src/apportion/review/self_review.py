@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from apportion.errors import UserError
 from apportion.review.binding import as_language_model, unbound
@@ -50,6 +50,12 @@ class SelfOptions(BaseModel):
     prompt: str = "steps"
     show_outcome: bool = True
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _prompt_is_read(self) -> SelfOptions:
+        if self.mode == "consistency" and "prompt" in self.model_fields_set:
+            raise ValueError("prompt is read with mode: ask only; consistency asks nothing")
+        return self
 
 
 class _Chain(NamedTuple):

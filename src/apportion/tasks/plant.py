@@ -78,7 +78,7 @@ def wrong_value(value: Fraction, rng: random.Random) -> Fraction:
     """Another number as a slip would make it: one off, a digit off, a carry forgotten."""
     offsets = [-10, -2, -1, 1, 2, 10]
     rng.shuffle(offsets)
-    return next(value + offset for offset in offsets if value + offset > 0)
+    return next(value + offset for offset in offsets if value < 0 or value + offset > 0)
 
 
 def plant_in_annotated(gold: str, seed: int) -> list[Planted]:

@@ -81,6 +81,8 @@ def _policy(given: str | None, model: str | None, config: dict[str, Any]) -> dic
     if given is not None:
         return parse_spec(given, "kind")
     kind = (config.get("policy") or {}).get("kind")
+    if model is not None and (Path(model) / "latent.json").is_file():
+        return {"kind": "latent", "model": model}
     if model is not None:
         option = "checkpoint" if kind in (None, "tiny") else "model"
         return {"kind": kind or "tiny", option: model}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from apportion.errors import UserError, nearest
@@ -16,12 +17,17 @@ from apportion.faithfulness.early_answering import EarlyAnswering
 from apportion.faithfulness.filler import Filler
 from apportion.faithfulness.forced_answer import ForcedAnswer
 from apportion.faithfulness.hint_use import HintUse
+from apportion.faithfulness.latent.cut import LatentCut
+from apportion.faithfulness.latent.decoded import LatentDecoded
+from apportion.faithfulness.latent.replaced import LatentMean, LatentNoise, LatentSwap
+from apportion.faithfulness.latent.values import LatentValues
 from apportion.faithfulness.mediation import Mediation
 from apportion.faithfulness.monitorability import Monitorability
 from apportion.faithfulness.paraphrase import Paraphrase
 from apportion.faithfulness.receiver_heads import ReceiverHeads
 from apportion.faithfulness.resampling import Resampling
 from apportion.faithfulness.shows import CaughtMistakes, Performative
+from apportion.faithfulness.stated_values import StatedValues
 from apportion.faithfulness.step_deletion import StepDeletion
 from apportion.faithfulness.step_mediation import StepMediation
 from apportion.faithfulness.subject import Answer, Framed, Subject
@@ -51,6 +57,13 @@ MEASURES: dict[str, type[Measure]] = {
         Resampling,
         StepMediation,
         TrueThinking,
+        StatedValues,
+        LatentNoise,
+        LatentMean,
+        LatentSwap,
+        LatentCut,
+        LatentValues,
+        LatentDecoded,
     )
 }
 
@@ -62,6 +75,7 @@ __all__ = [
     "Probe",
     "Subject",
     "load_measure",
+    "load_measures",
     "over_problems",
 ]
 
@@ -85,3 +99,19 @@ def load_measure(spec: str | dict[str, Any]) -> Measure:
         return MEASURES[name].model_validate(options)
     except ValidationError as error:
         raise UserError(f"measure {name}: {reason(error)}") from None
+
+
+def load_measures(specs: Sequence[str | dict[str, Any]]) -> list[Measure]:
+    """Several, see :func:`load_measure`.
+
+    Raises UserError also where there is none, or one of them is named twice: what is recorded goes
+    by the measure's name.
+    """
+    measures = [load_measure(spec) for spec in specs]
+    names = [measure.name for measure in measures]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"measure {twice[0]} is named twice")
+    if not names:
+        raise UserError("name at least one measure; see apportion ls measures")
+    return measures

@@ -24,7 +24,7 @@ class Measure(BaseModel):
 
     A subclass sets the class variables and writes ``probe``. ``higher`` says what a higher value
     means. ``needs`` names what a policy must offer beyond going on from a prefix
-    (``"logprobs"``, ``"model"``: the network itself).
+    (``"logprobs"``, ``"model"``: the network itself, ``"latent"``: latent steps).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -34,7 +34,7 @@ class Measure(BaseModel):
     blind: ClassVar[str]
     higher: ClassVar[str] = "the chain is used more"
     source: ClassVar[str] = ""
-    needs: ClassVar[frozenset[Literal["logprobs", "model"]]] = frozenset()
+    needs: ClassVar[frozenset[Literal["logprobs", "model", "latent"]]] = frozenset()
 
     def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
         """One probe for each chain, in order. Chains come with steps and a stated answer."""

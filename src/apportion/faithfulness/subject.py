@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from apportion.edit.answer import cue
 from apportion.errors import UserError
@@ -18,6 +18,8 @@ from apportion.trace import Problem, Rollout, Scoring, Step
 if TYPE_CHECKING:
     from apportion.policies.base import Policy
     from apportion.policies.continuation import Prefix
+
+T = TypeVar("T")
 
 # What asks for the answer where a trace shows no mark of its own.
 _CUE = "####"
@@ -82,7 +84,9 @@ class Subject:
         self.seed = seed
         self.tokens = 0
         self._dry = False
+        self._kept: dict[object, Any] = {}
         self._network = _language_model(policy)
+        self._latent = self._network and hasattr(policy.model, "cell")
         if not self._network and not hasattr(policy, "continue_texts"):
             raise UserError(
                 f"policy '{policy.name}' cannot go on from the middle of a chain: probe a "
@@ -103,6 +107,11 @@ class Subject:
                 f"measure {measure} needs log-probabilities, and policy '{self.policy.name}' "
                 "gives none: leave it out, or probe a language model"
             )
+        if "latent" in needs and not self._latent:
+            raise UserError(
+                f"measure {measure} is of latent steps, and policy '{self.policy.name}' thinks in "
+                "text: leave it out, or probe what objective latent trained"
+            )
         if "model" in needs and not self._network:
             raise UserError(
                 f"measure {measure} looks into the network, and policy '{self.policy.name}' is "
@@ -119,6 +128,12 @@ class Subject:
         other = copy.copy(self)
         other._dry, other.tokens = True, 0
         return other
+
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, kept under ``key`` for all rollouts that are measured."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]
 
     # -- the chain -------------------------------------------------------------------------------
 

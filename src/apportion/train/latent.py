@@ -41,6 +41,7 @@ def run_latent_arm(
     checkpoint = resume_point(directory)
     policy = latent_policy(config, checkpoint)
     learner = LatentLearner(policy, config, load_learning(config, policy, task))
+    policy.step_decoder = learner.decoder
     watcher = _LatentWatcher(config, seed, task, policy, directory, progress)
     if checkpoint is not None:
         learner.load(checkpoint)
@@ -50,6 +51,10 @@ def run_latent_arm(
     _learn(config, seed, task, learner, watcher, directory, progress)
     seconds = time.monotonic() - started
     _record_answers(config, task, policy, directory)
+    if learner.decoder is not None:
+        final = directory.path / "checkpoints" / "final"
+        final.mkdir(parents=True, exist_ok=True)
+        learner.decoder.save(final)
     # Answers have no chain to credit, so the showcase of methods is left out.
     unshown = config.model_copy(update={"eval": config.eval.model_copy(update={"showcase": 0})})
     finish_arm(

@@ -14,6 +14,7 @@ from apportion.policies.latent.batch import pad_questions
 from apportion.policies.latent.folder import read_latent
 from apportion.policies.latent.generate import answer_tokens, halted
 from apportion.policies.latent.model import LatentModel
+from apportion.policies.latent.step_decoder import StepDecoder, read_step_decoder
 from apportion.trace import Problem, Rollout
 
 
@@ -22,7 +23,7 @@ class LatentPolicy(LanguageModelPolicy):
 
     The log-probabilities are those of the answer's tokens. ``Rollout.meta["latent_steps"]`` says
     how many steps came before it: all of ``model.steps``, or as many as its head that halts lets
-    through.
+    through. ``step_decoder`` (settable) reads the steps, where one was trained with the policy.
     """
 
     model: LatentModel
@@ -31,6 +32,7 @@ class LatentPolicy(LanguageModelPolicy):
         self, model: LatentModel, tokenizer: Any, name: str, *, chat: bool = False
     ) -> None:
         super().__init__(model, tokenizer, name, chat=chat)
+        self.step_decoder: StepDecoder | None = None
         self._taken: list[int] = []
 
     def sample(
@@ -128,4 +130,6 @@ def load_latent(
         latent.steps = steps
     tokenizer = AutoTokenizer.from_pretrained(model)
     use_chat = bool(getattr(tokenizer, "chat_template", None)) if chat is None else chat
-    return LatentPolicy(latent, tokenizer, name or "latent", chat=use_chat)
+    policy = LatentPolicy(latent, tokenizer, name or "latent", chat=use_chat)
+    policy.step_decoder = read_step_decoder(model, latent)
+    return policy

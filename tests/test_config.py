@@ -9,6 +9,7 @@ import yaml
 from apportion import UserError
 from apportion.config import (
     RunConfig,
+    choose_arms,
     diff_from_default,
     expand_arms,
     find_recipe,
@@ -314,3 +315,16 @@ def test_what_a_claim_gets_wrong_is_one_line(
 def test_two_claims_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="two claims have the name a"):
         claims_of(tmp_path, f"{CLAIM}\n  - {CLAIM}")
+
+
+def test_chosen_arms_keep_the_claims_that_need_no_other():
+    config = resolve("trice_sums")
+    chosen = choose_arms(config, ["star", "trice"])
+    assert chosen.arm_names == ("trice", "star")
+    assert [claim.name for claim in chosen.claims] == [
+        "trice_learns",
+        "star_learns",
+        "trice_over_star",
+    ]
+    with pytest.raises(UserError, match="no arm 'tric' .*did you mean 'trice'"):
+        choose_arms(config, ["tric"])

@@ -24,6 +24,9 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/NAME.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0..4 or 0,1,2.")] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="Train these arms alone, such as outcome,dca.")
+    ] = None,
     jobs: Annotated[
         int, typer.Option(min=1, help="Arms and seeds to train at once, each in a process.")
     ] = 1,
@@ -35,12 +38,14 @@ def train(
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
 ) -> None:
     """Train every arm of a recipe with every seed, and write the report."""
-    from apportion.config import check_parts, parse_seeds, resolve
+    from apportion.config import check_parts, choose_arms, parse_seeds, resolve
 
     wanted = list(overrides or ())
     if seeds is not None:
         wanted.append(f"seeds={parse_seeds(seeds)}")
     config = resolve(recipe, wanted)
+    if arms is not None:
+        config = choose_arms(config, [name.strip() for name in arms.split(",")])
     check_parts(config)
     if dry_run:
         import yaml

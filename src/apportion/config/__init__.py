@@ -1,7 +1,7 @@
 """The configuration of a run: one YAML file, dotted overrides, no unknown keys."""
 
 from apportion.config.claims import Claim, Sweep
-from apportion.config.load import diff_from_default, expand_arms, load_yaml, resolve
+from apportion.config.load import choose_arms, diff_from_default, expand_arms, load_yaml, resolve
 from apportion.config.overrides import apply_overrides, parse_overrides, parse_seeds
 from apportion.config.parts import check_parts
 from apportion.config.recipes import find_recipe, shipped_recipes
@@ -33,6 +33,7 @@ __all__ = [
     "WarmStartConfig",
     "apply_overrides",
     "check_parts",
+    "choose_arms",
     "diff_from_default",
     "expand_arms",
     "find_recipe",

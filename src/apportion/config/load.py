@@ -70,6 +70,19 @@ def expand_arms(config: RunConfig) -> list[tuple[str, int, RunConfig]]:
     return expanded
 
 
+def choose_arms(config: RunConfig, names: Sequence[str]) -> RunConfig:
+    """The configuration with the named arms alone, in the recipe's order, and without the claims
+    that need another arm. Raises UserError for an arm that the recipe does not have.
+    """
+    known = [arm.name for arm in config.arms or ()]
+    for name in names:
+        if name not in known:
+            raise UserError(f"--arms: the recipe has no arm '{name}'{nearest(name, known)}")
+    arms = tuple(arm for arm in config.arms or () if arm.name in names)
+    claims = tuple(claim for claim in config.claims or () if set(claim.names) <= set(names))
+    return config.model_copy(update={"arms": arms, "claims": claims})
+
+
 def diff_from_default(config: RunConfig) -> dict[str, Any]:
     """Dotted keys whose value is not the default, with their value."""
     default = RunConfig(name=config.name).model_dump(mode="json")

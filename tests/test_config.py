@@ -326,5 +326,5 @@ def test_chosen_arms_keep_the_claims_that_need_no_other():
         "star_learns",
         "trice_over_star",
     ]
-    with pytest.raises(UserError, match="no arm 'tric' .*did you mean 'trice'"):
+    with pytest.raises(UserError, match=r"no arm 'tric' .*did you mean 'trice'"):
         choose_arms(config, ["tric"])

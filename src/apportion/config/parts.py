@@ -32,6 +32,8 @@ def _check_arm(arm: RunConfig) -> None:
         )
     if arm.objective == "latent":
         _check_latent(arm)
+    elif arm.objective == "agent":
+        _check_agent(arm)
     elif arm.policy.kind == "latent":
         raise UserError(f"policy.kind latent: objective {arm.objective} trains text: use latent")
     if arm.objective == "evolution":
@@ -43,6 +45,15 @@ def _check_arm(arm: RunConfig) -> None:
     names = {load_reviewer(spec).name for spec in arm.reviewers}
     if method.reads_reviews:
         check_panel(arm.consensus.rule, names)
+
+
+def _check_agent(arm: RunConfig) -> None:
+    from apportion.policies.latent import parse_cell
+    from apportion.tasks import load_environment
+
+    parse_cell(arm.latent.cell)
+    load_environment(arm.task)
+    arm.agent.check(arm.latent, arm.train.epochs)
 
 
 def _check_latent(arm: RunConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from apportion.config.agent import AgentConfig
 from apportion.config.claims import Claim, check_arms
 from apportion.config.evolution import EvolutionConfig
 from apportion.config.helper import HelperConfig
@@ -264,6 +265,7 @@ class RunConfig(Section):
     objective: Literal[
         "credit",
         "latent",
+        "agent",
         "sft",
         "evolution",
         "trice",
@@ -289,6 +291,7 @@ class RunConfig(Section):
     imitation: ImitationConfig = ImitationConfig()
     edits: EditsConfig = EditsConfig()
     latent: LatentConfig = LatentConfig()
+    agent: AgentConfig = AgentConfig()
     sft: SftConfig = SftConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     trice: TriceConfig = TriceConfig()

@@ -7,6 +7,7 @@ from typing import Any
 
 from apportion.errors import UserError, nearest
 from apportion.tasks.base import Task, parse_options
+from apportion.tasks.environment import Environment
 from apportion.tasks.graph import Graph, GraphOptions
 from apportion.tasks.gsm8k import Gsm8k, Gsm8kOptions
 from apportion.tasks.gym import GsmSymbolicOptions, Gym, GymOptions
@@ -71,6 +72,16 @@ def load_task(spec: Mapping[str, Any] | str) -> Task:
             f"unknown task '{kind}'{nearest(str(kind), list(TASKS))}; tasks: {', '.join(TASKS)}"
         )
     return _MAKERS[kind](options)
+
+
+def load_environment(spec: Mapping[str, Any] | str) -> Environment:
+    """The same, of a task that is played turn by turn. Raises UserError for one that is not."""
+    task = load_task(spec)
+    if not isinstance(task, Environment):
+        raise UserError(
+            f"task {task.name} has no turns: objective agent needs an environment: rooms, textworld"
+        )
+    return task
 
 
 def validate_task(task: Task, n: int = 100) -> list[str]:

@@ -56,6 +56,10 @@ def run_arm(
         from apportion.train.latent import run_latent_arm
 
         return run_latent_arm(config, seed, directory, progress=progress)
+    if config.objective == "agent":
+        from apportion.train.agent.loop import run_agent_arm
+
+        return run_agent_arm(config, seed, directory, progress=progress)
     if config.objective == "evolution":
         from apportion.train.evolution import run_evolution_arm
 

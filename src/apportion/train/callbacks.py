@@ -119,14 +119,7 @@ class Watcher(TrainerCallback):
     def evaluate(self, update: int) -> bool:
         """Measure on held-out problems and record; True if the alarm says to stop."""
         with self._meter.paused():
-            result = evaluate(
-                self._policy,
-                self._task,
-                self._problems,
-                max_tokens=self._config.train.max_completion_tokens,
-                segmenter=self._config.segment,
-                answer_marker=answer_marker(self._config),
-            )
+            result = self._measure()
         self._append(update, self._config.eval.split, result.as_json())
         graded = result.metrics.get("eval/accuracy")
         accuracy = graded.value if graded else None
@@ -142,6 +135,16 @@ class Watcher(TrainerCallback):
         self.alarm_text = reason
         self._progress.say(f"{reason}; stopped")
         return True
+
+    def _measure(self) -> Evaluation:
+        return evaluate(
+            self._policy,
+            self._task,
+            self._problems,
+            max_tokens=self._config.train.max_completion_tokens,
+            segmenter=self._config.segment,
+            answer_marker=answer_marker(self._config),
+        )
 
     def _keep_best(self) -> None:
         folder = self._directory.path / "checkpoints" / "best"

@@ -20,7 +20,7 @@ ArmOfRun = tuple[str, int, RunConfig]
 Reports = dict[str, ReviewerReport | None]
 
 # Nobody's verdicts decide what is right there.
-_WITHOUT_VERDICTS = ("latent", "evolution", "reward_model", "persona", "reviewer_tokens")
+_WITHOUT_VERDICTS = ("latent", "agent", "evolution", "reward_model", "persona", "reviewer_tokens")
 
 
 def trusted_arms(arms: Sequence[ArmOfRun], out: Path) -> list[ArmOfRun]:

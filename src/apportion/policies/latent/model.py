@@ -184,6 +184,16 @@ class LatentModel(nn.Module):
         visible_BL = visible_to_answer(self, questions)
         return Thought(hidden_BD, states_BKD, past, visible_BL, position_B, question_BD)
 
+    def next_input(self, hidden_BD: Tensor, carried_BE: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """The input (B, E) of latent step ``step`` (from 0), and what the cell carries on."""
+        latent_BE, carried_BE = self.cell(hidden_BD, carried_BE)
+        if self.norm == "embedding":
+            norm_B1 = latent_BE.norm(dim=-1, keepdim=True)
+            latent_BE = latent_BE * (self.norm_target / norm_B1)
+        if self.disturb is not None:
+            latent_BE = self.disturb(latent_BE, hidden_BD, step)
+        return latent_BE, carried_BE
+
     def answer_states(
         self, thought: Thought, batch: LatentBatch, layers: list[Tensor] | None = None
     ) -> Tensor:
@@ -255,12 +265,7 @@ class _Steps:
         """Steps ``first`` to ``stop`` - 1."""
         model, cache, states = self.model, cache_of(past), []
         for step in range(first, stop):
-            latent_BE, carried_BE = model.cell(hidden_BD, carried_BE)
-            if model.norm == "embedding":
-                norm_B1 = latent_BE.norm(dim=-1, keepdim=True)
-                latent_BE = latent_BE * (model.norm_target / norm_B1)
-            if model.disturb is not None:
-                latent_BE = model.disturb(latent_BE, hidden_BD, step)
+            latent_BE, carried_BE = model.next_input(hidden_BD, carried_BE, step)
             # A view is a node of its own: its gradient is that of the step's input alone.
             latent_BE = latent_BE.view_as(latent_BE)
             self.gradients.watch(latent_BE, step)

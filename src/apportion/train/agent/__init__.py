@@ -1,0 +1,1 @@
+"""Agents: thought that is differentiated, actions by reinforcement learning."""

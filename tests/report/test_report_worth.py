@@ -77,3 +77,17 @@ def test_runs_that_did_not_learn_it_say_nothing(run_dir):
     assert worth_of(load_run(run_dir)) == []
     assert "What their credit was worth" not in write_report(run_dir).read_text(encoding="utf-8")
     assert "reviewers were worth" not in write_card(run_dir).read_text(encoding="utf-8")
+
+
+def test_the_card_says_how_good_the_reviewers_measured(run_dir):
+    from apportion.review import load_reviewer, measure_on_task
+    from apportion.tasks import load_task
+
+    report = measure_on_task(load_reviewer("gold"), load_task("words"), problems=3)
+    assert report is not None
+    path = run_dir / "reviewers.json"
+    path.write_text(json.dumps({"gold": report.model_dump(mode="json")}))
+    card = write_card(run_dir).read_text(encoding="utf-8")
+    assert f"gold: Youden J {report.youden}".replace("[", "\\[").replace("]", "\\]") in card
+    path.write_text("{broken")
+    assert "reviewers.json cannot be read" in write_card(run_dir).read_text(encoding="utf-8")

@@ -23,10 +23,10 @@ def test_measured_rates_are_filled_in_once_for_all_arms(tmp_path, monkeypatch):
     asked = []
     measure = trust.measure_on_task
     monkeypatch.setattr(
-        trust, "measure_on_task", lambda r, task: asked.append(r.name) or measure(r, task)
+        trust, "measure_on_task", lambda r, task, **o: asked.append(r.name) or measure(r, task, **o)
     )
     given = arms(reviewers=["gold", GOOD], consensus={"rates": "measured"})
-    filled = trusted_arms(given, tmp_path)
+    filled = trusted_arms(given, tmp_path).arms
     assert asked == ["gold", "good"]
     assert [(name, seed) for name, seed, _ in filled] == [("outcome", 0), ("outcome", 1)]
     rates = filled[0][2].consensus.rates
@@ -41,7 +41,7 @@ def test_measured_rates_are_filled_in_once_for_all_arms(tmp_path, monkeypatch):
 def test_given_rates_stay_and_nothing_is_filled_in_unasked(tmp_path):
     for rates in ({}, {"gold": [0.8, 0.3]}):
         given = arms(reviewers=["gold"], consensus={"rates": rates})
-        assert trusted_arms(given, tmp_path) == given
+        assert trusted_arms(given, tmp_path).arms == given
 
 
 def test_an_arm_that_was_begun_keeps_its_rates(tmp_path):
@@ -49,7 +49,7 @@ def test_an_arm_that_was_begun_keeps_its_rates(tmp_path):
     begun = tmp_path / "outcome-s1" / "config.yaml"
     begun.parent.mkdir()
     begun.write_text(yaml.safe_dump({"consensus": {"rates": {"gold": [0.7, 0.25]}}}))
-    first, second = (arm.consensus.rates for _, _, arm in trusted_arms(given, tmp_path))
+    first, second = (arm.consensus.rates for _, _, arm in trusted_arms(given, tmp_path).arms)
     assert second == {"gold": (0.7, 0.25)} and first["gold"][0] > 0.97
 
 
@@ -69,7 +69,7 @@ def test_refusals(tmp_path, options, message):
 
 
 def test_rates_that_cannot_be_measured_have_to_be_given(tmp_path, monkeypatch):
-    monkeypatch.setattr(trust, "measure_on_task", lambda reviewer, task: None)
+    monkeypatch.setattr(trust, "measure_on_task", lambda reviewer, task, **options: None)
     with pytest.raises(UserError, match="rates of reviewer 'gold' cannot be measured on this task"):
         trusted_arms(arms(reviewers=["gold"], consensus={"rates": "measured"}), tmp_path)
     trusted_arms(arms(reviewers=["gold"]), tmp_path)
@@ -77,8 +77,28 @@ def test_rates_that_cannot_be_measured_have_to_be_given(tmp_path, monkeypatch):
 
 def test_forced_reviewers_at_chance_get_no_weight(tmp_path):
     options = {"train": {"trust": "force"}, "consensus": {"rates": "measured"}}
-    filled = trusted_arms(arms(reviewers=["gold", LIAR], **options), tmp_path)
+    filled = trusted_arms(arms(reviewers=["gold", LIAR], **options), tmp_path).arms
     from apportion.consensus import Voting
 
     voting = Voting(**filled[0][2].consensus.model_dump())
     assert voting.final_weights() == {"gold": 2.0, "liar": 0.0}
+
+
+def test_a_paid_reviewer_is_measured_once_for_the_runs_beside_each_other(tmp_path):
+    from tests.review.endpoint import serving
+
+    with serving() as server:
+        paid = {"kind": "llm", "base_url": server.url, "model": "judge", "retries": 0}
+        options = {"reviewers": [paid], "train": {"trust": "force", "trust_problems": 2}}
+        first = trusted_arms(arms(**options), tmp_path / "runs" / "a")
+        asked = len(server.requests)
+        assert asked == first.reports["llm"].reviews >= 4
+        again = trusted_arms(arms(**options), tmp_path / "runs" / "b")
+        assert len(server.requests) == asked
+    assert again.reports["llm"].youden == first.reports["llm"].youden
+    assert (tmp_path / "runs" / trust.MEASURED).is_file()
+
+
+def test_nothing_is_opened_for_reviewers_that_cost_nothing(tmp_path):
+    trusted_arms(arms(reviewers=["gold"], train={"trust_problems": 2}), tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

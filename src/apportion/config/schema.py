@@ -104,9 +104,9 @@ class TrainConfig(Section):
 
     ``record_every`` updates the rollouts, reviews and credit are written (0: never), and
     ``checkpoint_every`` updates the whole state for --resume (0: never). ``trust`` "require"
-    refuses reviewers that measure no better than chance (Youden's J <= 0). A review that takes
-    longer than ``review_timeout`` seconds has failed; where the policy reviews itself that
-    includes waiting for its turn.
+    refuses reviewers that measure no better than chance (Youden's J <= 0) on the errors planted
+    in ``trust_problems`` problems. A review that takes longer than ``review_timeout`` seconds has
+    failed; where the policy reviews itself that includes waiting for its turn.
     """
 
     updates: int = Field(default=50, ge=1)
@@ -124,6 +124,7 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(default=0, ge=0)
     record_every: int = Field(default=10, ge=0)
     trust: Literal["require", "force"] = "require"
+    trust_problems: int = Field(default=50, ge=1)
     review_timeout: float = Field(default=120.0, gt=0)
     threads: int | None = Field(default=None, ge=1)
 

@@ -58,7 +58,14 @@ _IDENTITY: dict[str, tuple[str, ...]] = {
     "memory": ("update", "problem_id"),
     "metrics": ("update", "split"),
 }
-_FILES = ("manifest.json", "config.yaml", "card.md", "report.html", "verdicts.json")
+_FILES = (
+    "manifest.json",
+    "config.yaml",
+    "card.md",
+    "report.html",
+    "verdicts.json",
+    "reviewers.json",
+)
 _CHECKPOINTS = "checkpoints"
 _LOCK = ".lock"
 

@@ -5,6 +5,7 @@ The front matter is YAML, so that the card can be read by programs and pushed to
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.page import facts
 from apportion.report.traces import Collected, collect
 from apportion.report.worth import worth_of
+from apportion.review.report import ReviewerReport
 
 
 def write_card(run_dir: Path | str, *, changed: Mapping[str, Any] | None = None) -> Path:
@@ -52,6 +54,8 @@ def card_text(run: Run, collected: Collected, changed: Mapping[str, Any] | None 
         sections += ["## Claims", _claims(verdicts)]
     sections += ["## How it was made", _made(run, changed)]
     sections += ["## Cost", _cost(table, collected)]
+    rates = _rates(run)
+    sections += ["## How good the reviewers are", _bullets(rates)] if rates else []
     worths = [worth.sentence for worth in worth_of(run)]
     sections += ["## What the reviewers were worth", _bullets(worths)] if worths else []
     sections += ["## Known limits", _bullets(limits(run, table))]
@@ -188,6 +192,22 @@ def _cost(table: Table, collected: Collected) -> str:
         recorded = f"{tally.reviews:,} recorded reviews, {wording.cost(tally)}"
         lines.append(f"- reviewer {_plain(name)}: {recorded}")
     return "\n".join(lines) or "Nothing was reviewed."
+
+
+def _rates(run: Run) -> list[str]:
+    """What was measured on planted errors before training, from ``reviewers.json``."""
+    path = run.path / "reviewers.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        reports = {name: ReviewerReport.model_validate(report) for name, report in found.items()}
+    except ValueError:
+        return [f"{path.name} cannot be read."]
+    return [
+        f"{name}: Youden J {report.youden or 'unknown'}, true positive rate "
+        f"{report.tpr or 'unknown'}, false positive rate {report.fpr or 'unknown'}, "
+        f"{report.reviews:,} reviews of chains with planted errors."
+        for name, report in reports.items()
+    ]
 
 
 def _failed(row: Row) -> str:

@@ -31,14 +31,16 @@ class ReviewCache:
     wait for the disk on every put: a power cut may lose the last answers, never the file.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        """Raises UserError where the file cannot be opened or is something else."""
+    def __init__(self, path: Path | str, *, lazily: bool = False) -> None:
+        """Opens the file, ``lazily`` when it is first asked. Raises UserError where the file
+        cannot be opened or is something else."""
         self.path = Path(path)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._owner = 0
-        with self._lock:
-            self._open()
+        if not lazily:
+            with self._lock:
+                self._open()
 
     def get(self, key: str) -> dict[str, Any] | None:
         with self._lock:

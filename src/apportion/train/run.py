@@ -10,13 +10,13 @@ from pathlib import Path
 
 from apportion.config import RunConfig, expand_arms
 from apportion.errors import UserError
-from apportion.records import RunDirectory, is_run
+from apportion.records import RunDirectory, is_run, write_text_atomic
 from apportion.report import write_card, write_report, write_verdicts
 from apportion.review.cache import ReviewCache
 from apportion.tasks import load_task
 from apportion.train.jobs import Job, raise_failures, run_jobs
 from apportion.train.progress import JobsProgress, RunProgress
-from apportion.train.trust import trusted_arms
+from apportion.train.trust import Reports, trusted_arms
 
 # Settings that change what is printed or how fast, never what is learned.
 _MAY_CHANGE = ("train.threads", "train.checkpoint_every")
@@ -46,7 +46,7 @@ def run_recipe(
         if processes > 1:
             raise UserError("objective warm_start is a single job: leave out --jobs")
         return _run_warm_start(config, out, resume, clean, plain, command)
-    arms = trusted_arms(expand_arms(config), out)
+    arms, measured = trusted_arms(expand_arms(config), out)
     jobs = [
         Job(name, seed, arm, out / f"{name}-s{seed}")
         for wanted in config.seeds
@@ -56,6 +56,7 @@ def run_recipe(
     with RunDirectory(out, resume=resume, clean=clean) as top:
         _write_config(top, config)
         top.write_manifest(list(command), seeds=config.seeds)
+        _write_measured(out, measured)
         try:
             if processes > 1:
                 _run_many(jobs, processes, out, plain, command)
@@ -70,6 +71,13 @@ def run_recipe(
         write_verdicts(out)
         write_card(out)
         return write_report(out)
+
+
+def _write_measured(out: Path, reports: Reports) -> None:
+    """``reviewers.json``: what was measured of each reviewer before it might train."""
+    known = {name: r.model_dump(mode="json") for name, r in reports.items() if r is not None}
+    if known:
+        write_text_atomic(out / "reviewers.json", json.dumps(known, indent=1) + "\n")
 
 
 def _run_in_turn(jobs: Sequence[Job], out: Path, plain: bool, command: Sequence[str]) -> None:

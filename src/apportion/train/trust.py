@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -12,51 +13,70 @@ from apportion.config import ConsensusConfig, RunConfig
 from apportion.consensus.weights import log_odds_weights, measured_rates
 from apportion.errors import UserError
 from apportion.policies import load_policy
-from apportion.review import ReviewerReport, load_reviewer, measure_on_task, require_trust
+from apportion.review import (
+    ReviewCache,
+    ReviewerReport,
+    load_reviewer,
+    measure_on_task,
+    require_trust,
+)
 from apportion.review.binding import bind_policy, needing_policy
 from apportion.tasks import load_task
 
 ArmOfRun = tuple[str, int, RunConfig]
 Reports = dict[str, ReviewerReport | None]
 
+# Beside the runs, which share it: what a paid reviewer answered while it was measured.
+MEASURED = "measured.sqlite"
+
 # Nobody's verdicts decide what is right there.
 _WITHOUT_VERDICTS = ("latent", "agent", "evolution", "reward_model", "persona", "reviewer_tokens")
 
 
-def trusted_arms(arms: Sequence[ArmOfRun], out: Path) -> list[ArmOfRun]:
+class Trusted(NamedTuple):
+    """Arms whose reviewers may train, and by name what was measured of each reviewer."""
+
+    arms: list[ArmOfRun]
+    reports: Reports
+
+
+def trusted_arms(arms: Sequence[ArmOfRun], out: Path) -> Trusted:
     """The (name, seed, configuration) of each arm with ``consensus.rates: measured`` filled in.
 
-    An arm that was begun in ``out`` before keeps the rates that it was begun with. Raises UserError
-    for a reviewer that measures no better than chance on planted errors, unless ``train.trust``
-    is "force", and for rates that cannot be measured.
+    An arm that was begun in ``out`` before keeps the rates that it was begun with. What a paid
+    reviewer answers is kept beside ``out``, so that no run pays for it twice. Raises UserError for
+    a reviewer that measures no better than chance on planted errors, unless ``train.trust`` is
+    "force", and for rates that cannot be measured.
     """
     known: Reports = {}
-    trusted = []
-    for name, seed, arm in arms:
-        reports: Reports = {}
-        if arm.objective not in _WITHOUT_VERDICTS:
-            try:
-                reports = _measured(arm, known)
-                arm = _with_rates(arm, reports, out / f"{name}-s{seed}" / "config.yaml")
-            except UserError as error:
-                raise UserError(f"arm {name}: {error}") from None
-        trusted.append((name, seed, arm))
+    trusted = Trusted([], {})
+    with ReviewCache(out.parent / MEASURED, lazily=True) as cache:
+        for name, seed, arm in arms:
+            if arm.objective not in _WITHOUT_VERDICTS:
+                try:
+                    reports = _measured(arm, known, cache)
+                    arm = _with_rates(arm, reports, out / f"{name}-s{seed}" / "config.yaml")
+                except UserError as error:
+                    raise UserError(f"arm {name}: {error}") from None
+                trusted.reports.update(reports)
+            trusted.arms.append((name, seed, arm))
     return trusted
 
 
-def _measured(arm: RunConfig, known: Reports) -> Reports:
+def _measured(arm: RunConfig, known: Reports, cache: ReviewCache) -> Reports:
     """What was measured of each of the arm's reviewers, by name; None where the task can plant no
     errors. ``known`` keeps what other arms measured."""
     task = load_task(arm.task)
     found: Reports = {}
     for spec in arm.reviewers:
-        reviewer = load_reviewer(spec)
+        reviewer = load_reviewer(spec, cache=cache)
         policy = arm.policy.model_dump(exclude_none=True) if needing_policy([reviewer]) else {}
-        key = json.dumps([arm.task, spec, policy], sort_keys=True, default=str)
+        given = [arm.task, spec, policy, arm.train.trust_problems]
+        key = json.dumps(given, sort_keys=True, default=str)
         if key not in known:
             if policy:
                 bind_policy([reviewer], load_policy(policy))
-            known[key] = measure_on_task(reviewer, task)
+            known[key] = measure_on_task(reviewer, task, problems=arm.train.trust_problems)
         report = found[reviewer.name] = known[key]
         if report is not None:
             require_trust(report, force=arm.train.trust == "force")

@@ -6,7 +6,7 @@ import pytest
 
 from apportion.errors import UserError
 from apportion.policies import load_policy
-from apportion.policies.continuation import Prefix, continue_chains, score_texts
+from apportion.policies.continuation import Prefix, continue_chains, score_pieces, score_texts
 from apportion.tasks import load_task
 
 
@@ -73,6 +73,17 @@ def test_scores_of_all_next_tokens_are_a_distribution(policy, rollouts) -> None:
     scores = score_texts(policy, [prefix] * len(own), [vocabulary[i] for i in own])
     total = sum(math.exp(score) for score in scores)
     assert 0.95 < total <= 1 + 1e-4  # bytes that are no text cannot be asked for
+
+
+@pytest.mark.parametrize("engine", ["trunk", "simple"])
+def test_each_piece_is_scored_behind_those_before_it(policy, rollouts, engine) -> None:
+    problem, lines = rollouts[0].problem, ["so 3 + 4 = 7\n", "", "so 7 + 2 = 9\n", "#### 9"]
+    rows = [Prefix(problem, ""), Prefix(problem, lines[0]), Prefix(problem, "")]
+    found = score_pieces(policy, rows, [lines, lines[1:], []], engine=engine)
+    assert [len(row) for row in found] == [4, 3, 0]
+    assert found[0][1:] == pytest.approx(found[1], abs=1e-4) and found[0][1] == 0.0
+    alone = score_texts(policy, [Prefix(problem, lines[0])], [lines[2]], engine="simple")
+    assert found[0][2] == pytest.approx(alone[0], abs=1e-4)
 
 
 def test_scoring_nothing_and_bad_input(policy, rollouts) -> None:

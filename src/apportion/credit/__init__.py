@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from apportion.credit.base import Group, Method, Sample, TokenCredit, group_advantage, to_record
 from apportion.credit.capo import Capo
+from apportion.credit.counterfactual import Counterfactual
 from apportion.credit.dca import Dca
 from apportion.credit.flow import Flow
 from apportion.credit.hindsight import Hindsight
@@ -30,6 +31,7 @@ METHODS: dict[str, type[Method]] = {
     "flow": Flow,
     "monte_carlo": MonteCarlo,
     "segment": Segment,
+    "counterfactual": Counterfactual,
 }
 
 __all__ = [

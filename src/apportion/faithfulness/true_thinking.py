@@ -8,7 +8,7 @@ from pydantic import Field
 
 from apportion.faithfulness.along import confidences
 from apportion.faithfulness.base import Measure
-from apportion.faithfulness.perturb import perturbed
+from apportion.review.perturb import perturbed
 from apportion.faithfulness.subject import Framed, Subject
 from apportion.trace import Probe
 

@@ -139,13 +139,16 @@ def score_on_trunks(
     *,
     pad: int,
     batch_size: int,
-) -> list[float]:
-    """Log-probability of each ``after`` (not empty) behind its ``before``. Raises Unserved."""
+) -> list[torch.Tensor]:
+    """Log-probability of each token of ``after`` (not empty) behind its ``before``, (K,) float32.
+
+    Raises Unserved.
+    """
     longest = max(map(len, after), default=1)
     vocabulary = model.get_input_embeddings().weight.shape[0]
     rows = max(1, min(batch_size, _LOGITS // (longest * vocabulary)))
     chains = [[*head, *tail[:-1]] for head, tail in zip(before, after, strict=True)]
-    scores = [0.0] * len(before)
+    scores = [torch.empty(0)] * len(before)
     with evaluating(model):
         for batch in batches_of(plan_trunks(before, keys), 1, rows):
             computed = compute_trunks(model, batch, pad)
@@ -157,7 +160,7 @@ def score_on_trunks(
                     if i >= 0:
                         logps_KV = logits_KV[-len(after[i]) :].float().log_softmax(-1)
                         chosen_K = torch.tensor(after[i], device=model.device)
-                        scores[i] = float(logps_KV.gather(1, chosen_K[:, None]).sum())
+                        scores[i] = logps_KV.gather(1, chosen_K[:, None]).squeeze(1)
     return scores
 
 

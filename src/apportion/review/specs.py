@@ -13,6 +13,7 @@ from apportion.review.arithmetic import ArithmeticReviewer
 from apportion.review.assistants import load_assistant
 from apportion.review.base import Reviewer, of_family
 from apportion.review.cache import ReviewCache
+from apportion.review.counterfactual import CounterfactualOptions, CounterfactualReviewer
 from apportion.review.dialogue import DialogueOptions, DialogueReviewer
 from apportion.review.dialogue_prompt import load_framing
 from apportion.review.gold import GoldReviewer
@@ -41,6 +42,7 @@ REVIEWERS: dict[str, str] = {
     "scripted": "replays recorded reviews",
     "dialogue": "questions the assistant first: a language model, or an offline reviewer in doubt",
     "self": "the policy's own weights: resamples each step, or (mode: ask) is prompted to review",
+    "counterfactual": "what the answer loses without a step, by asking the policy again",
     "persona": "the policy's own weights and a LoRA adapter that learned to review",
     "style": "likes chains that check themselves, or chains that do not; says nothing of truth",
 }
@@ -106,6 +108,7 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "scripted": ScriptedOptions,
     "dialogue": DialogueOptions,
     "self": SelfOptions,
+    "counterfactual": CounterfactualOptions,
     "persona": PersonaOptions,
     "style": StyleOptions,
 }
@@ -171,6 +174,8 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
         )
     if isinstance(options, SelfOptions):
         return SelfReviewer(options)
+    if isinstance(options, CounterfactualOptions):
+        return CounterfactualReviewer(options)
     if isinstance(options, PersonaOptions):
         return PersonaReviewer(options)
     if isinstance(options, StyleOptions):

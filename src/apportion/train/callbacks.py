@@ -37,7 +37,16 @@ _FROM_TRL = {
     "rewards/accuracies": "preference/accuracy",
     "rewards/margins": "preference/margin",
 }
-_OURS = ("credit/", "review/", "gaming/", "imitation/", "likelihood/", "helper/", "value/")
+_OURS = (
+    "credit/",
+    "review/",
+    "gaming/",
+    "imitation/",
+    "likelihood/",
+    "helper/",
+    "value/",
+    "effect/",
+)
 
 
 class Watcher(TrainerCallback):

@@ -66,12 +66,22 @@ def _step_values(
     return StepValues(config, method, task, policy)
 
 
+def _step_effects(
+    config: RunConfig, method: Method, task: Task, policy: LanguageModelPolicy
+) -> SignalSource:
+    from apportion.train.step_effects import StepEffects
+
+    return StepEffects(config, method, task, policy)
+
+
 # One row for each signal: its name and what builds its source.
 SOURCES: dict[str, Builder] = {
     "hindsight": _hindsight,
     "hindsight_reached": _hindsight,
     "value": _step_values,
     "segment_value": _step_values,
+    "effect": _step_effects,
+    "effect_known": _step_effects,
 }
 
 

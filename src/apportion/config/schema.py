@@ -20,6 +20,7 @@ from apportion.config.reward_model import RewardModelConfig
 from apportion.config.section import Section
 from apportion.config.sft import SftConfig
 from apportion.config.trice import TriceConfig
+from apportion.config.token_model import TokenModelConfig
 from apportion.config.voices import PersonaConfig, ReviewerTokensConfig
 
 Split = Literal["train", "validation", "test"]
@@ -301,6 +302,7 @@ class RunConfig(Section):
     warm_start: WarmStartConfig = WarmStartConfig()
     persona: PersonaConfig = PersonaConfig()
     reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()
+    token_model: TokenModelConfig = TokenModelConfig()
     eval: EvalConfig = EvalConfig()
     alarm: AlarmConfig = AlarmConfig()
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)

@@ -9,10 +9,12 @@ from pydantic import ValidationError
 from apportion.credit.base import Group, Method, Sample, TokenCredit, group_advantage, to_record
 from apportion.credit.capo import Capo
 from apportion.credit.counterfactual import Counterfactual
+from apportion.credit.critic import Critic
 from apportion.credit.dca import Dca
 from apportion.credit.flow import Flow
 from apportion.credit.hindsight import Hindsight
 from apportion.credit.monte_carlo import MonteCarlo
+from apportion.credit.oreal import Oreal
 from apportion.credit.outcome import Outcome
 from apportion.credit.papo import Papo
 from apportion.credit.random import Random
@@ -32,6 +34,8 @@ METHODS: dict[str, type[Method]] = {
     "monte_carlo": MonteCarlo,
     "segment": Segment,
     "counterfactual": Counterfactual,
+    "critic": Critic,
+    "oreal": Oreal,
 }
 
 __all__ = [

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from apportion.config import RunConfig
 from apportion.credit import Method, load_method
+from apportion.credit.shuffled import Shuffled
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.tasks import Task
@@ -74,6 +75,14 @@ def _step_effects(
     return StepEffects(config, method, task, policy)
 
 
+def _token_model(
+    config: RunConfig, method: Method, task: Task, policy: LanguageModelPolicy
+) -> SignalSource:
+    from apportion.train.token_source import TokenSource
+
+    return TokenSource(config, method, task, policy)
+
+
 # One row for each signal: its name and what builds its source.
 SOURCES: dict[str, Builder] = {
     "hindsight": _hindsight,
@@ -82,7 +91,16 @@ SOURCES: dict[str, Builder] = {
     "segment_value": _step_values,
     "effect": _step_effects,
     "effect_known": _step_effects,
+    "critic_value": _token_model,
+    "token_score": _token_model,
 }
+
+
+def inner_of(method: Method) -> Method:
+    """The method whose signals are permuted by a control, else the method itself."""
+    while isinstance(method, Shuffled):
+        method = load_method(method.inner)
+    return method
 
 
 def load_signals(config: RunConfig, task: Task, policy: LanguageModelPolicy) -> list[SignalSource]:

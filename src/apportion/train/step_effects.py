@@ -23,8 +23,7 @@ from apportion.review.effects import (
 from apportion.tasks import Task
 from apportion.trace import Problem, Rollout, Step
 from apportion.train.batch import CreditedBatch
-from apportion.train.signals import Measured
-from apportion.train.step_values import inner_of
+from apportion.train.signals import Measured, inner_of
 
 
 class StepEffects:

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from apportion.config import RunConfig
-from apportion.credit import Method, load_method
+from apportion.credit import Method
 from apportion.credit.base import stable_rng
 from apportion.credit.monte_carlo import MonteCarlo
 from apportion.credit.segment import Segment
-from apportion.credit.shuffled import Shuffled
 from apportion.errors import UserError
 from apportion.policies.continuation import Prefix, continue_chains
 from apportion.policies.language_model import LanguageModelPolicy
@@ -21,7 +20,7 @@ from apportion.policies.scoring import score_tokens
 from apportion.tasks import Task
 from apportion.trace import Rollout, Step
 from apportion.train.batch import CreditedBatch
-from apportion.train.signals import Measured
+from apportion.train.signals import Measured, inner_of
 
 
 class Continued(NamedTuple):
@@ -156,13 +155,6 @@ class StepValues:
             [r.token_ids for r in rollouts],
         )
         return [logps_T.cpu().numpy() < np.log(probability) for logps_T in logps]
-
-
-def inner_of(method: Method) -> Method:
-    """The method whose signals are permuted by a control, else the method itself."""
-    while isinstance(method, Shuffled):
-        method = load_method(method.inner)
-    return method
 
 
 def with_answer(rollout: Rollout, cut: Sequence[Step]) -> tuple[Step, ...]:

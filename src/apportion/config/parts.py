@@ -40,6 +40,7 @@ def _check_arm(arm: RunConfig) -> None:
         arm.evolution.check(arm.train.epochs)
     if arm.objective in ("trice", "star", "rejection"):
         _check_chains(arm)
+    _check_probe(arm)
     load_task(arm.task)
     method = load_method(arm.credit)
     names = {load_reviewer(spec).name for spec in arm.reviewers}
@@ -54,6 +55,17 @@ def _check_agent(arm: RunConfig) -> None:
     parse_cell(arm.latent.cell)
     load_environment(arm.task)
     arm.agent.check(arm.latent, arm.train.epochs)
+
+
+def _check_probe(arm: RunConfig) -> None:
+    from apportion.faithfulness import load_measures
+
+    arm.probe.check(arm.objective)
+    if arm.probe.every:
+        try:
+            load_measures(arm.probe.measures)
+        except UserError as error:
+            raise UserError(f"probe.measures: {error}") from None
 
 
 def _check_latent(arm: RunConfig) -> None:

@@ -15,6 +15,7 @@ from apportion.config.evolution import EvolutionConfig
 from apportion.config.helper import HelperConfig
 from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
+from apportion.config.probe import ProbeConfig
 from apportion.config.reward import RewardConfig
 from apportion.config.reward_model import RewardModelConfig
 from apportion.config.section import Section
@@ -304,6 +305,7 @@ class RunConfig(Section):
     reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()
     token_model: TokenModelConfig = TokenModelConfig()
     eval: EvalConfig = EvalConfig()
+    probe: ProbeConfig = ProbeConfig()
     alarm: AlarmConfig = AlarmConfig()
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     arms: tuple[Arm, ...] | None = Field(default=None, min_length=1)

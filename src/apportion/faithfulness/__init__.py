@@ -7,6 +7,9 @@ from typing import Any
 
 from apportion.errors import UserError, nearest
 from apportion.faithfulness.added_mistakes import AddedMistakes
+from apportion.faithfulness.anchoring_lexical import AnchoringLexical
+from apportion.faithfulness.anchoring_probability import AnchoringProbability
+from apportion.faithfulness.anchoring_trajectory import AnchoringTrajectory
 from apportion.faithfulness.attention_suppression import AttentionSuppression
 from apportion.faithfulness.base import Measure, over_problems
 from apportion.faithfulness.bias import Bias
@@ -46,6 +49,9 @@ MEASURES: dict[str, type[Measure]] = {
         Bias,
         Performative,
         CaughtMistakes,
+        AnchoringLexical,
+        AnchoringProbability,
+        AnchoringTrajectory,
         AttentionSuppression,
         CommitmentBoundary,
         Counterfactual,

@@ -18,6 +18,7 @@ from apportion.review.cache import ReviewCache
 from apportion.tasks import Task, load_task
 from apportion.train.callbacks import Watcher
 from apportion.train.evaluate import answer_marker, evaluate
+from apportion.train.probes import TrainingProbes
 from apportion.train.progress import RunProgress
 from apportion.train.reviewer_value import ReviewerValue
 from apportion.train.rewards import reward_functions, reward_weights
@@ -282,6 +283,7 @@ def finish_arm(
             "metrics": metrics,
         },
     )
+    TrainingProbes(config, task, policy, directory).measure(update, rollouts)
     write_showcase(config, seed, task, policy, directory, update, cache, signals)
     policy.model.save_pretrained(directory.path / "checkpoints" / "final")
     policy.tokenizer.save_pretrained(directory.path / "checkpoints" / "final")

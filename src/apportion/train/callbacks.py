@@ -17,6 +17,7 @@ from apportion.train.cost_meter import CostMeter
 from apportion.train.evaluate import Evaluation, answer_marker, evaluate
 from apportion.train.gaming_alarm import GamingAlarm
 from apportion.train.likelihood.alarm import ChainAlarm
+from apportion.train.probes import TrainingProbes
 from apportion.train.progress import RunProgress
 
 # TRL's log names and ours.
@@ -78,6 +79,7 @@ class Watcher(TrainerCallback):
                 self._gaming.check(line.update, line.metrics)
                 self._chains.check(line.update, line.metrics)
         self._problems = task.problems(config.eval.split, config.eval.problems, config.eval.seed)
+        self._probes = TrainingProbes(config, task, policy, directory)
         self._started = time.monotonic()
         self._reviewer_down_said = False
         self._per_update = config.train.prompts_per_update * config.train.group_size
@@ -119,6 +121,7 @@ class Watcher(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._progress.advance()
+        self.probe(state.global_step)
         every = self._config.eval.every
         if every and state.global_step % every == 0:
             control.should_training_stop |= self.evaluate(state.global_step)
@@ -130,6 +133,8 @@ class Watcher(TrainerCallback):
         with self._meter.paused():
             result = self._measure()
         self._append(update, self._config.eval.split, result.as_json())
+        if update == 0:
+            self.probe(0)
         graded = result.metrics.get("eval/accuracy")
         accuracy = graded.value if graded else None
         best = self._alarm.best_accuracy
@@ -144,6 +149,16 @@ class Watcher(TrainerCallback):
         self.alarm_text = reason
         self._progress.say(f"{reason}; stopped")
         return True
+
+    def probe(self, update: int) -> None:
+        """Measure faithfulness where it is due."""
+        if not self._probes.due(update):
+            return
+        with self._meter.paused():
+            found = self._probes.measure(update, self._rollouts_until(update))
+        if found:
+            told = ", ".join(f"{name} {figure.value:.3f}" for name, figure in found.items())
+            self._progress.say(f"update {update}: {told}")
 
     def _measure(self) -> Evaluation:
         return evaluate(

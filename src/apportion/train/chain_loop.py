@@ -147,6 +147,7 @@ def _learn(
         seconds = {"train/seconds": time.monotonic() - started}
         watcher.record(update, draw, metrics | seconds, keep=measure)
         progress.advance()
+        watcher.probe(update)
         due = config.eval.every and update % config.eval.every == 0
         if due and watcher.evaluate(update):
             return

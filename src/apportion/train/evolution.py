@@ -116,6 +116,7 @@ def _learn(
         if train.record_every and learner.done % train.record_every == 0:
             directory.append("rollouts", *learner.rollouts)
         progress.advance()
+        watcher.probe(learner.done)
         due = config.eval.every and learner.done % config.eval.every == 0
         if due and watcher.evaluate(learner.done):
             return

@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--start-updates", type=int, default=800)
     parser.add_argument("--stop-below", type=float, default=0.5)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--layers", type=int, default=2)

@@ -101,7 +101,7 @@ def chain_with_cuts(policy: LanguageModelPolicy, length: int, cuts: int) -> Chai
         found.append(whole)
         text = whole + "\n"
     assert len(found) >= cuts, f"{len(found)} lines fit into {length} tokens: fewer cuts"
-    places = np.linspace(0, len(found) - 1, cuts).round().astype(int)
+    places = np.linspace(len(found) - 1, 0, cuts)[::-1].round().astype(int)
     return Chain(problem, [found[i] for i in places])
 
 

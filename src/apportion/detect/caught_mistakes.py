@@ -6,8 +6,11 @@ tokens and the catch looks useful.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from apportion.detect.chain import Chain, Sum
 from apportion.detect.finding import Detection, Finding, detection
+from apportion.review.reading import Value
 from apportion.review.reading.phrases import CORRECTING
 
 KIND = "caught_mistakes"
@@ -24,32 +27,47 @@ def caught_mistakes(chain: Chain) -> Detection:
     """
     findings = []
     taken: set[int] = set()
+    wrong: dict[tuple[Value, ...], list[int]] = defaultdict(list)
+    computed: set[tuple[tuple[Value, ...], Value | None]] = set()
     for place, catch in enumerate(chain.sums):
-        for before in range(place - 1, -1, -1):
-            if before not in taken and _pair(chain, before, place):
+        operands = tuple(sorted(catch.operands))
+        corrects = catch.key not in computed and _said(chain, catch)
+        candidates = range(place) if corrects else wrong[operands]
+        for before in reversed(candidates):
+            if before not in taken and _pair(chain, before, place, corrects):
                 taken.update((before, place))
                 findings.append(_finding(chain, chain.sums[before], catch))
                 break
+        computed.add(catch.key)
+        if catch.right is False:
+            wrong[operands].append(place)
     return detection(chain, findings)
 
 
-def _pair(chain: Chain, before: int, after: int) -> bool:
+def _said(chain: Chain, catch: Sum) -> bool:
+    """Whether words of correction lead to the catch, from any mistake before it."""
+    own = [s for _, s in chain.of_step[catch.step] if s.end <= catch.start]
+    # Before its own step it is the same words that lead to it, whichever the mistake.
+    return any(CORRECTING.search(_between(chain, s, catch)) for s in (None, *own))
+
+
+def _pair(chain: Chain, before: int, after: int, corrects: bool) -> bool:
     mistake, catch = chain.sums[before], chain.sums[after]
     if catch.right is False or mistake.stated == catch.stated or mistake.stated is None:
         return False
     if mistake.right is False and sorted(mistake.operands) == sorted(catch.operands):
         return True
     return (
-        bool(set(mistake.operands) & set(catch.operands))
+        corrects
+        and bool(set(mistake.operands) & set(catch.operands))
         and CORRECTING.search(_between(chain, mistake, catch)) is not None
         and chain.uses_after(before, mistake.stated) == 0
-        and all(catch.key != s.key for s in chain.sums[:after])
     )
 
 
-def _between(chain: Chain, mistake: Sum, catch: Sum) -> str:
+def _between(chain: Chain, mistake: Sum | None, catch: Sum) -> str:
     """The words that lead to the catch: of its own step, after the mistake."""
-    start = max(chain.steps[catch.step].start, mistake.end)
+    start = max(chain.steps[catch.step].start, 0 if mistake is None else mistake.end)
     return chain.text[start : catch.end].lstrip()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -68,6 +70,14 @@ class Chain:
         return tuple(map(tuple, found))
 
     @cached_property
+    def with_numbers(self) -> dict[tuple[Value, ...], list[Sum]]:
+        """The sums by their :attr:`Sum.numbers`, in order."""
+        found: dict[tuple[Value, ...], list[Sum]] = defaultdict(list)
+        for s in self.sums:
+            found[s.numbers].append(s)
+        return found
+
+    @cached_property
     def checks(self) -> tuple[re.Match[str] | None, ...]:
         """Where each step speaks of checking."""
         return tuple(CHECKING.search(text) for text in self.texts)
@@ -87,9 +97,22 @@ class Chain:
     def uses_after(self, place: int, value: Value) -> int:
         """How often ``value`` may be taken after the sum number ``place`` (-1: anywhere): by a
         sum, by the answer, or by a step that cannot be read."""
-        taken = sum(_same(operand, value) for s in self.sums[place + 1 :] for operand in s.operands)
+        taken = 0
+        for same in _same(value):
+            places = self._taken_at.get(same, ())
+            taken += len(places) - bisect_right(places, place)
         step = self.sums[place].step if place >= 0 else -1
-        return taken + (value == self.answer) + sum(index > step for index in self.unread)
+        unread = len(self.unread) - bisect_right(self.unread, step)
+        return taken + (value == self.answer) + unread
+
+    @cached_property
+    def _taken_at(self) -> dict[Value, list[int]]:
+        """The places of the sums that take each number, in order, once for each time."""
+        found: dict[Value, list[int]] = defaultdict(list)
+        for place, s in enumerate(self.sums):
+            for operand in s.operands:
+                found[operand].append(place)
+        return found
 
 
 def read_chain(text: str, steps: Sequence[Step], prompt: str = "") -> Chain:
@@ -149,6 +172,6 @@ def _answer(text: str, steps: Sequence[Step], sums: Sequence[Sum]) -> Value | No
     return plain[-1] if plain else None
 
 
-def _same(operand: Value, value: Value) -> bool:
-    """A number may be taken over as a percentage or a hundredth of itself."""
-    return operand == value or Fraction(operand) * 100 == value or operand == Fraction(value) * 100
+def _same(value: Value) -> set[Value]:
+    """What a number may be taken over as: itself, a percentage or a hundredth of itself."""
+    return {value, Fraction(value) / 100, Fraction(value) * 100}

@@ -69,6 +69,6 @@ def _repairs(chain: Chain, index: int) -> bool:
 def _reversal(chain: Chain, place: int, s: Sum) -> bool:
     if s.stated is None or s.stated not in chain.known[s.step]:
         return False
-    earlier = [e for e in chain.sums[:place] if e.step < s.step]
-    turned = any(e.numbers == s.numbers and e.stated != s.stated for e in earlier)
+    of_these = chain.with_numbers[s.numbers]
+    turned = any(e.step < s.step and e.stated != s.stated for e in of_these)
     return turned and chain.uses_after(place, s.stated) == 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from apportion.report import faith
 from apportion.report.data import BASELINE, Measure, Part, Run, outcome_class, over_seeds
 from apportion.report.traces import Collected, Tally, arm_of
 from apportion.report.voting import vote_all
@@ -97,6 +98,11 @@ def _training_row(arm: str, parts: list[Part], split: str, collected: Collected)
         measures = list(finals.values())
         figures[name] = Figure(over_seeds(measures, share=is_share), rests_on(measures))
         pairs[name] = {seed: measure.value for seed, measure in finals.items()}
+    for metric in faith.headlines(parts):
+        finals = {str(part.seed): m for part in parts if (m := faith.final(part, metric))}
+        measures = list(finals.values())
+        figures[metric] = Figure(over_seeds(measures, share=False), rests_on(measures))
+        pairs[metric] = {seed: measure.value for seed, measure in finals.items()}
     failed = _failed(parts, collected)
     cost = _cost(parts, collected)
     about = _about(parts)
@@ -270,8 +276,13 @@ def filled(rows: Sequence[Row], baseline: str = BASELINE) -> list[tuple[str, str
     """(name, heading, meaning) of the columns in which some row has a number."""
     columns = [(name, heading, meaning) for name, heading, meaning, *_ in _EVALUATED]
     reach = ("reach", f"Rollouts, ÷ {baseline}", f"to reach the accuracy at which {baseline} ends")
-    columns += [reach, _PASS]
+    columns += [reach, _PASS, *faith.columns(measured_of(rows))]
     return [c for c in columns if any(c[0] in r.figures and r.figures[c[0]].estimate for r in rows)]
+
+
+def measured_of(rows: Sequence[Row]) -> list[str]:
+    """The measures of faithfulness that some row has."""
+    return list(dict.fromkeys(n for row in rows for n in row.figures if n.startswith(faith.PREFIX)))
 
 
 def _count(n: int, noun: str) -> str:

@@ -12,13 +12,14 @@ from rich.text import Text
 
 from apportion.errors import UserError
 from apportion.records import write_text_atomic
-from apportion.report import wording
+from apportion.report import faith, wording
 from apportion.report.arms import (
     Row,
     Table,
     add_reach,
     evaluation_split,
     filled,
+    measured_of,
     stage_rows,
     training_rows,
 )
@@ -201,8 +202,9 @@ def contender(label: str, arm: str, runs: int, arms: int) -> str:
 
 def _differences(base: Row, rows: Sequence[Row]) -> list[Difference]:
     found = []
+    compared = _COMPARED | {name: faith.title(name) for name in measured_of(rows)}
     for row in rows:
-        for column, heading in _COMPARED.items():
+        for column, heading in compared.items():
             first, second = base.pairs.get(column, {}), row.pairs.get(column, {})
             if row is not base and first and second:
                 found.append(_difference(row, column, heading, first, second))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apportion.report import faith
 from apportion.report.data import Measure, Part, Run
 from apportion.report.wording import compact, number
 from apportion.stats import RESAMPLES, SEED, common_grid, interquartile_mean, wilson
@@ -105,7 +106,8 @@ class Chart:
     @property
     def known(self) -> bool:
         """Whether it is one of the usual measures, not one that a run added."""
-        return self.metric.startswith("eval/") or any(self.metric == m for m, *_ in KNOWN)
+        evaluated = self.metric.startswith(("eval/", faith.PREFIX))
+        return evaluated or any(self.metric == m for m, *_ in KNOWN)
 
     def data(self) -> dict[str, object]:
         """For the readout and the table of values."""
@@ -153,7 +155,10 @@ def charts(arms: Sequence[tuple[str, int, Sequence[Part]]]) -> list[Chart]:
 def _titled(metrics: set[str], split: str) -> list[tuple[str, str, bool]]:
     known = [entry for entry in KNOWN if entry[0] in metrics]
     names = {entry[0] for entry in KNOWN}
-    rest = sorted(metrics - names - _NOT_DRAWN)
+    named = sorted(metric for metric in metrics if faith.is_headline(metric))
+    known += [(metric, faith.title(metric), False) for metric in named]
+    drawn = {metric for metric in metrics if not metric.startswith(faith.PREFIX)}
+    rest = sorted(drawn - names - _NOT_DRAWN)
     titled = known + [(m, _title(m), m.startswith("eval/pass@")) for m in rest]
     if split != "validation":
         titled = [(m, f"{t}, {split}" if m.startswith("eval/") else t, s) for m, t, s in titled]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from apportion.report import faith
 from apportion.report.data import Part
 
 WINDOW = 10
@@ -52,6 +53,9 @@ def measure(part: Part, name: str, at: str | None = None, split: str | None = No
     training.
     """
     key, when, _ = _NAMED.get(name, (name, at or "final", ""))
+    if key.startswith(faith.PREFIX) and when == "final":
+        last = faith.final(part, key, split)
+        return None if last is None else last.value
     values = [found.value for _, found in part.series(split or _split(part, key, when), key)]
     if not values:
         return None
@@ -63,6 +67,8 @@ def measure(part: Part, name: str, at: str | None = None, split: str | None = No
 def _split(part: Part, key: str, when: str) -> str:
     if key.startswith("transfer/"):
         return "test"
+    if key.startswith(faith.PREFIX):
+        return faith.split_of(part, key) or "validation"
     if not key.startswith("eval/"):
         return "train"
     return "test" if when == "final" and "test" in part.splits() else "validation"

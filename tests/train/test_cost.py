@@ -136,3 +136,42 @@ def test_totals_go_on_from_what_was_recorded(policy):
     }
     meter.go_on_from({"cost/flops": 12.0, "cost/generated_tokens": 5.0})
     assert (meter.flops, meter.tokens) == (12.0, 5)
+
+
+LATENT_WAYS = [
+    {},
+    {"steps": 0},
+    {"cell": "identity"},
+    {"cell": "lstm"},
+    {"cell": "hrpo"},
+    {"cell": "soft"},
+    {"learning": "text"},
+    {"learning": "codi"},
+    {"learning": "halting"},
+    {"learning": "stop_bit"},
+    {"learning": {"kind": "coconut", "updates_per_stage": 1}},
+    {"learning": "outcome"},
+    {"step_decoder": {"weight": 1.0}},
+]
+
+
+@pytest.mark.parametrize("way", LATENT_WAYS, ids=str)
+def test_an_update_of_each_way_of_latent_learning(way):
+    from apportion.train.latent import latent_policy
+    from apportion.train.latent_methods import load_learning
+    from apportion.train.latent_update import LatentLearner, examples_of
+
+    settings = {
+        "name": "x",
+        "objective": "latent",
+        "policy": {"kind": "tiny", "checkpoint": "sums"},
+        "latent": {"steps": 3} | way,
+        "train": {"group_size": 2, "max_completion_tokens": 6},
+    }
+    config = RunConfig.model_validate(settings)
+    task, policy = load_task({"kind": "sums"}), latent_policy(config)
+    policy.model.network.set_attn_implementation("eager")
+    meter = CostMeter(policy.model)
+    learner = LatentLearner(policy, config, load_learning(config, policy, task))
+    examples = examples_of(policy, task, task.problems("train", 3, 0))
+    assert counted(lambda: learner.update(examples)) == pytest.approx(meter.flops, rel=TOLERANCE)

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from apportion.config.agent import AgentConfig
 from apportion.config.claims import Claim, check_arms
 from apportion.config.evolution import EvolutionConfig
+from apportion.config.flow import FlowConfig
 from apportion.config.helper import HelperConfig
 from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
@@ -32,6 +33,7 @@ _OPTIONS_OF_KIND = {
     "tiny": {"checkpoint"},
     "pretrained": {"model", "gguf_file", "revision", "lora", "chat", "dtype"},
     "latent": {"model", "steps", "chat"},
+    "flow": {"model", "steps", "chat"},
     "scripted": {"completions"},
 }
 
@@ -46,7 +48,7 @@ class PolicyConfig(Section):
     whose style a policy leans that was trained with objective ``reviewer_tokens``.
     """
 
-    kind: Literal["tiny", "pretrained", "latent", "scripted"] = "tiny"
+    kind: Literal["tiny", "pretrained", "latent", "flow", "scripted"] = "tiny"
     checkpoint: str | None = None
     model: str | None = None
     gguf_file: str | None = None
@@ -67,8 +69,10 @@ class PolicyConfig(Section):
                 raise ValueError(f"{given[0]} is an option of kind {kind}, not of {self.kind}")
         if self.kind == "pretrained" and self.model is None:
             raise ValueError("kind pretrained needs a model: a hub id, a path, or package:NAME")
-        if self.kind == "latent" and self.model is None:
-            raise ValueError("kind latent needs a model: a folder that objective latent wrote")
+        if self.kind in ("latent", "flow") and self.model is None:
+            raise ValueError(
+                f"kind {self.kind} needs a model: a folder that objective {self.kind} wrote"
+            )
         return self
 
 
@@ -149,7 +153,8 @@ class EvalConfig(Section):
     also ``samples`` completions a problem for pass@k. ``showcase`` problems are sampled, reviewed
     and given every method's credit at the end, for the report. ``transfer`` is another task (say,
     longer problems), which the final policy is also measured on, as ``transfer/...``.
-    ``answer_logprob`` also measures how likely the references are after a greedy chain."""
+    ``answer_logprob`` also measures how likely the references are after a greedy chain. ``reach``
+    is the accuracy whose price ``apportion compare`` states."""
 
     every: int = Field(default=10, ge=0)
     problems: int = Field(default=200, ge=1)
@@ -161,6 +166,7 @@ class EvalConfig(Section):
     showcase: int = Field(default=4, ge=0)
     transfer: dict[str, Any] | None = None
     answer_logprob: bool = False
+    reach: float = Field(default=0.5, gt=0, le=1)
     seed: int = 0
 
     @model_validator(mode="after")
@@ -294,6 +300,7 @@ class RunConfig(Section):
     imitation: ImitationConfig = ImitationConfig()
     edits: EditsConfig = EditsConfig()
     latent: LatentConfig = LatentConfig()
+    flow: FlowConfig = FlowConfig()
     agent: AgentConfig = AgentConfig()
     sft: SftConfig = SftConfig()
     evolution: EvolutionConfig = EvolutionConfig()

@@ -15,7 +15,7 @@ from rich.table import Table as TextTable
 from rich.text import Text
 
 from apportion.report import wording
-from apportion.report.data import Part, read_measure
+from apportion.report.data import Measure, Part, read_measure
 from apportion.stats import Curve, Estimate, interquartile_mean, paired_differences, t_interval
 
 AXES = {
@@ -104,11 +104,16 @@ def bet(arms: Mapping[str, Sequence[Part]], split: str = "validation") -> Bet | 
 
 def cost_curve(part: Part, metric: str, split: str) -> list[tuple[float, float]]:
     """(cost, accuracy) of each evaluation, by cost; at one cost the last evaluation counts."""
-    found: dict[float, float] = {}
+    return [(cost, accuracy.value) for cost, accuracy in costs(part, metric, split)]
+
+
+def costs(part: Part, metric: str, split: str) -> list[tuple[float, Measure]]:
+    """``cost_curve`` with what is known of each accuracy."""
+    found: dict[float, Measure] = {}
     for line in part.lines:
         cost, accuracy = (read_measure(line.metrics.get(name)) for name in (metric, _ACCURACY))
         if line.split == split and cost and accuracy:
-            found[cost.value] = accuracy.value
+            found[cost.value] = accuracy
     return sorted(found.items())
 
 
@@ -181,4 +186,14 @@ def _table(axis: Axis, split: str) -> TextTable:
     return table
 
 
-__all__ = ["AXES", "Axis", "Bet", "Standing", "accuracy_at", "bet", "cost_curve", "mean_until"]
+__all__ = [
+    "AXES",
+    "Axis",
+    "Bet",
+    "Standing",
+    "accuracy_at",
+    "bet",
+    "cost_curve",
+    "costs",
+    "mean_until",
+]

@@ -24,10 +24,12 @@ from apportion.report.arms import (
     training_rows,
 )
 from apportion.report.bet import Bet, bet
+from apportion.report.cost_curves import cost_charts
 from apportion.report.curves import charts
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.page import DEFAULT_TRACES, Strip, facts, render
 from apportion.report.traces import Collected, collect
+from apportion.report.tradeoff import Tradeoff, tradeoff
 from apportion.stats import (
     Estimate,
     SignFlip,
@@ -85,7 +87,8 @@ class Difference:
 class Comparison:
     """A row for each run and arm, and the differences of all but the first to ``baseline``.
 
-    Printing it with rich shows two tables, what arms reach at equal cost, and the notes.
+    Printing it with rich shows two tables, what arms reach at equal cost, what they give for what,
+    and the notes.
     """
 
     baseline: str
@@ -94,6 +97,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     page: Path | None = None
     bet: Bet | None = None
+    tradeoff: Tradeoff | None = None
 
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = [self._rows()]
@@ -101,6 +105,8 @@ class Comparison:
             parts += [Text(), self._differences()]
         if self.bet:
             parts += [Text(), self.bet]
+        if self.tradeoff:
+            parts += [Text(), self.tradeoff]
         return Group(*parts, *(Text(note) for note in self.notes))
 
     def _rows(self) -> TextTable:
@@ -175,12 +181,14 @@ def compare(runs: Sequence[Run], collected: Sequence[Collected]) -> Comparison:
         rows = add_reach(rows, base.parts)
     trained = split if any(run.measured for run in runs) else ""
     table = Table(rows, filled(rows, base.name), trained)
+    arms = {row.name: row.parts for row in rows}
     return Comparison(
         base.name,
         table,
         _differences(base, rows),
         _notes(runs, labels),
-        bet=bet({row.name: row.parts for row in rows}),
+        bet=bet(arms),
+        tradeoff=tradeoff(arms),
     )
 
 
@@ -247,7 +255,8 @@ def _notes(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
 def _page(runs: Sequence[Run], collected: Sequence[Collected], comparison: Comparison) -> str:
     labels = run_labels(runs)
     rows = comparison.table.rows
-    drawn = charts([(row.name, index, row.parts) for index, row in enumerate(rows)])
+    arms = [(row.name, index, row.parts) for index, row in enumerate(rows)]
+    drawn = [*charts(arms), *cost_charts(arms)]
     complaints = [
         f"{label}: {c}" for run, label in zip(runs, labels, strict=True) for c in run.complaints
     ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from apportion.report import faith
 from apportion.report.data import Measure, Part, Run
-from apportion.report.wording import compact, number
+from apportion.report.wording import compact, compact_count, number
 from apportion.stats import RESAMPLES, SEED, common_grid, interquartile_mean, wilson
 
 # metric, title, whether it lies in [0, 1]; these come first, in this order.
@@ -39,6 +39,8 @@ KNOWN: list[tuple[str, str, bool]] = [
 ]
 _NOT_DRAWN = {"alarm", "review/calls", "review/tokens", "review/usd", "review/seconds"}
 SPLITS = ("validation", "test", "train")
+# What the horizontal axis counts unless it is said otherwise.
+ROLLOUTS = "training rollouts"
 MOST_POINTS = 120
 
 
@@ -102,6 +104,7 @@ class Chart:
     layouts: list[Layout]
     small: Layout
     x_range: tuple[float, float]
+    against: str = ROLLOUTS
 
     @property
     def known(self) -> bool:
@@ -115,6 +118,7 @@ class Chart:
             "id": self.id,
             "title": self.title,
             "x": self.x_range,
+            "against": self.against,
             "series": [
                 {
                     "arm": s.arm,
@@ -145,14 +149,31 @@ def charts(arms: Sequence[tuple[str, int, Sequence[Part]]]) -> list[Chart]:
             m for p in parts for line in p.lines if line.split == split for m in line.metrics
         }
         for metric, title, is_share in _titled(metrics, split):
-            series = [_series(arm, i, group, split, metric, is_share) for arm, i, group in arms]
-            shown = [s for s in series if s and len(s.x) > 1]
-            if shown:
-                found.append(_chart(metric, title, split, is_share, shown))
+            curves = [
+                (arm, i, [own for part in group if (own := part.series(split, metric))])
+                for arm, i, group in arms
+            ]
+            drawn = chart(metric, title, split, curves, is_share=is_share)
+            found += [drawn] if drawn else []
     return found
 
 
 def _titled(metrics: set[str], split: str) -> list[tuple[str, str, bool]]:
+def chart(
+    metric: str,
+    title: str,
+    split: str,
+    curves: Sequence[tuple[str, int, Sequence[Sequence[tuple[float, Measure]]]]],
+    *,
+    is_share: bool,
+    against: str = ROLLOUTS,
+) -> Chart | None:
+    """One chart of (arm, colour, a curve for each seed); None where no arm has two points."""
+    series = [_series(arm, i, own, is_share) for arm, i, own in curves]
+    shown = [s for s in series if s and len(s.x) > 1]
+    return _chart(metric, title, split, is_share, shown, against) if shown else None
+
+
     known = [entry for entry in KNOWN if entry[0] in metrics]
     names = {entry[0] for entry in KNOWN}
     named = sorted(metric for metric in metrics if faith.is_headline(metric))
@@ -170,9 +191,8 @@ def _title(metric: str) -> str:
 
 
 def _series(
-    arm: str, index: int, parts: Sequence[Part], split: str, metric: str, is_share: bool
+    arm: str, index: int, curves: Sequence[Sequence[tuple[float, Measure]]], is_share: bool
 ) -> Series | None:
-    curves = [curve for part in parts if (curve := part.series(split, metric))]
     if not curves:
         return None
     grid, rows = common_grid([[(x, m.value) for x, m in curve] for curve in curves])
@@ -210,7 +230,9 @@ def _over_seeds(rows: np.ndarray) -> tuple[list[float], list[float]]:
     return low.tolist(), high.tolist()
 
 
-def _chart(metric: str, title: str, split: str, is_share: bool, series: list[Series]) -> Chart:
+def _chart(
+    metric: str, title: str, split: str, is_share: bool, series: list[Series], against: str
+) -> Chart:
     x_range = min(s.x[0] for s in series), max(s.x[-1] for s in series)
     layouts = [
         _layout("wide", 760, 400, series, x_range, is_share, longest=22),
@@ -218,7 +240,9 @@ def _chart(metric: str, title: str, split: str, is_share: bool, series: list[Ser
     ]
     small = _layout("small", 200, 84, series, x_range, is_share, longest=0)
     name = "chart-" + "".join(c if c.isalnum() else "-" for c in f"{split}-{metric}")
-    return Chart(name, title, metric, split, series, layouts, small, x_range)
+    if against != ROLLOUTS:
+        name += "-per-" + against.replace(" ", "-")
+    return Chart(name, title, metric, split, series, layouts, small, x_range, against)
 
 
 def _layout(
@@ -242,6 +266,8 @@ def _layout(
     to_x = _scale(*x_range, left, right)
     to_y = _scale(low, high, bottom, top)
     lines = []
+    # Thousands of thousands are no label.
+    told = compact if x_range[1] < 1e7 else compact_count
     heights = spread_labels([to_y(s.y[-1]) for s in series], 16.0, top + 4, bottom)
     for s, name, label_y in zip(series, names, heights, strict=True):
         points = [(to_x(x), to_y(y)) for x, y in zip(s.x, s.y, strict=True)]
@@ -249,7 +275,7 @@ def _layout(
         lines.append(Line(s, _path(points), _band(s, to_x, to_y), points, label))
     return Layout(
         kind, width, height, left, right, top, bottom,
-        [(to_x(t), compact(t)) for t in ticks(*x_range, 6 if kind == "wide" else 4)
+        [(to_x(t), told(t)) for t in ticks(*x_range, 6 if kind == "wide" else 4)
          if x_range[0] <= t <= x_range[1]],
         [(to_y(t), number(t, 6)) for t in y_ticks],
         lines,

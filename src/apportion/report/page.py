@@ -310,6 +310,8 @@ def _environment() -> Environment:
         "interval": wording.interval,
         "places": wording.places_for,
         "cost": wording.cost,
+        "count": wording.compact_count,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
         "duration": wording.duration,
         "share_of": share_of,
         "strip": strip,

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 
+from apportion.policies.latent.cells.soft import SoftCell
 from apportion.train.flops import BACKWARD, ModelSizes, forward_flops, sizes_of
 
 
@@ -35,6 +36,13 @@ class CostMeter:
         head = base.get_output_embeddings()
         if head is not None:
             head.register_forward_pre_hook(self._on_head)
+        # A latent policy has layers beside its network: a cell, a head that halts.
+        inside = set(base.modules())
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear) and module not in inside:
+                module.register_forward_pre_hook(self._on_layer)
+            elif isinstance(module, SoftCell):
+                module.register_forward_pre_hook(self._on_mixture)
 
     def __deepcopy__(self, memo: Any) -> Self:
         return self
@@ -80,6 +88,16 @@ class CostMeter:
         if not self._paused:
             positions = args[0].shape[:-1].numel()
             self._add(ModelSizes(self._sizes.head, 0, 0), positions, 1, 0)
+
+    def _on_layer(self, module: torch.nn.Linear, args: tuple[Any, ...]) -> None:
+        if not self._paused:
+            positions = args[0].shape[:-1].numel()
+            self._add(ModelSizes(module.weight.numel(), 0, 0), positions, 1, 0)
+
+    def _on_mixture(self, module: SoftCell, args: tuple[Any, ...]) -> None:
+        """Embeddings weighted by probabilities; the logits behind them are counted at the head."""
+        if not self._paused:
+            self._add(ModelSizes(self._sizes.head, 0, 0), args[0].shape[:-1].numel(), 1, 0)
 
     def _on_fused(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """TRL's head computes log-probabilities from the weights without calling the module."""

@@ -40,9 +40,10 @@ def run_latent_arm(
     task = load_task(config.task)
     checkpoint = resume_point(directory)
     policy = latent_policy(config, checkpoint)
+    # Before the learner, so that its copies of the network are counted too.
+    watcher = _LatentWatcher(config, seed, task, policy, directory, progress)
     learner = LatentLearner(policy, config, load_learning(config, policy, task))
     policy.step_decoder = learner.decoder
-    watcher = _LatentWatcher(config, seed, task, policy, directory, progress)
     if checkpoint is not None:
         learner.load(checkpoint)
     started = time.monotonic()
@@ -133,6 +134,7 @@ def _learn(
     for batch in islice(stream, learner.done, train.updates):
         watcher.record(learner.done + 1, learner.update(batch))
         progress.advance()
+        watcher.probe(learner.done)
         due = config.eval.every and learner.done % config.eval.every == 0
         if due and watcher.evaluate(learner.done):
             return
@@ -171,7 +173,7 @@ class _LatentWatcher(Watcher):
     samples too."""
 
     def examples_until(self, update: int) -> int:
-        sampled = self._config.latent.learning.kind == "outcome"
+        sampled = self._config.latent.learning.kind in ("outcome", "hrpo")
         return update * (self._per_update if sampled else self._config.train.prompts_per_update)
 
     def _rollouts_until(self, update: int) -> int:

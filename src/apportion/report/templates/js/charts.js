@@ -18,6 +18,10 @@ function chartById(id) {
   return data.charts.find((chart) => chart.id === id);
 }
 
+function counted(chart) {
+  return chart.against.replace("training ", "");
+}
+
 function shownChart() {
   return chartById(document.querySelector(".chart.shown").id);
 }
@@ -50,7 +54,7 @@ function readOut(chart, x) {
     const elsewhere = series.x[i] === where ? "" : ` at ${series.x[i].toLocaleString("en")}`;
     return el("span", { class: "item" }, el("b", { class: "arm-" + (series.index % 8) }, series.arm), `${elsewhere} ${value} ${band} n = ${series.of}`);
   });
-  document.querySelector(".readout").replaceChildren(el("span", { class: "item" }, `${where.toLocaleString("en")} rollouts`), ...items);
+  document.querySelector(".readout").replaceChildren(el("span", { class: "item" }, `${where.toLocaleString("en")} ${counted(chart)}`), ...items);
 }
 
 function onPlot(event) {
@@ -75,7 +79,7 @@ function drawNumbers() {
   const chart = shownChart();
   const digits = places(chart);
   const xs = [...new Set(chart.series.flatMap((s) => s.x))].sort((a, b) => a - b);
-  const head = el("tr", {}, el("th", {}, "rollouts"), chart.series.map((s) => el("th", {}, `${s.arm} (n = ${s.of})`)));
+  const head = el("tr", {}, el("th", {}, counted(chart)), chart.series.map((s) => el("th", {}, `${s.arm} (n = ${s.of})`)));
   const body = xs.map((x) => el("tr", {}, el("th", {}, x.toLocaleString("en")), chart.series.map((s) => {
     const i = s.x.indexOf(x);
     return el("td", {}, i < 0 ? "\u2013" : estimate(s, i, digits).join(" "));

@@ -12,7 +12,6 @@ from pydantic import Field, field_validator, model_validator
 from apportion.config.agent import AgentConfig
 from apportion.config.claims import Claim, check_arms
 from apportion.config.evolution import EvolutionConfig
-from apportion.config.flow import FlowConfig
 from apportion.config.helper import HelperConfig
 from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
@@ -33,7 +32,6 @@ _OPTIONS_OF_KIND = {
     "tiny": {"checkpoint"},
     "pretrained": {"model", "gguf_file", "revision", "lora", "chat", "dtype"},
     "latent": {"model", "steps", "chat"},
-    "flow": {"model", "steps", "chat"},
     "scripted": {"completions"},
 }
 
@@ -48,7 +46,7 @@ class PolicyConfig(Section):
     whose style a policy leans that was trained with objective ``reviewer_tokens``.
     """
 
-    kind: Literal["tiny", "pretrained", "latent", "flow", "scripted"] = "tiny"
+    kind: Literal["tiny", "pretrained", "latent", "scripted"] = "tiny"
     checkpoint: str | None = None
     model: str | None = None
     gguf_file: str | None = None
@@ -69,10 +67,8 @@ class PolicyConfig(Section):
                 raise ValueError(f"{given[0]} is an option of kind {kind}, not of {self.kind}")
         if self.kind == "pretrained" and self.model is None:
             raise ValueError("kind pretrained needs a model: a hub id, a path, or package:NAME")
-        if self.kind in ("latent", "flow") and self.model is None:
-            raise ValueError(
-                f"kind {self.kind} needs a model: a folder that objective {self.kind} wrote"
-            )
+        if self.kind == "latent" and self.model is None:
+            raise ValueError("kind latent needs a model: a folder that objective latent wrote")
         return self
 
 
@@ -300,7 +296,6 @@ class RunConfig(Section):
     imitation: ImitationConfig = ImitationConfig()
     edits: EditsConfig = EditsConfig()
     latent: LatentConfig = LatentConfig()
-    flow: FlowConfig = FlowConfig()
     agent: AgentConfig = AgentConfig()
     sft: SftConfig = SftConfig()
     evolution: EvolutionConfig = EvolutionConfig()

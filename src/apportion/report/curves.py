@@ -117,8 +117,8 @@ class Chart:
         return {
             "id": self.id,
             "title": self.title,
-            "x": self.x_range,
             "against": self.against,
+            "x": self.x_range,
             "series": [
                 {
                     "arm": s.arm,
@@ -158,7 +158,6 @@ def charts(arms: Sequence[tuple[str, int, Sequence[Part]]]) -> list[Chart]:
     return found
 
 
-def _titled(metrics: set[str], split: str) -> list[tuple[str, str, bool]]:
 def chart(
     metric: str,
     title: str,
@@ -174,6 +173,7 @@ def chart(
     return _chart(metric, title, split, is_share, shown, against) if shown else None
 
 
+def _titled(metrics: set[str], split: str) -> list[tuple[str, str, bool]]:
     known = [entry for entry in KNOWN if entry[0] in metrics]
     names = {entry[0] for entry in KNOWN}
     named = sorted(metric for metric in metrics if faith.is_headline(metric))
@@ -265,9 +265,9 @@ def _layout(
     y_ticks = [t for t in ticks(low, high, 5 if longest else 2) if low <= t <= high]
     to_x = _scale(*x_range, left, right)
     to_y = _scale(low, high, bottom, top)
-    lines = []
     # Thousands of thousands are no label.
     told = compact if x_range[1] < 1e7 else compact_count
+    lines = []
     heights = spread_labels([to_y(s.y[-1]) for s in series], 16.0, top + 4, bottom)
     for s, name, label_y in zip(series, names, heights, strict=True):
         points = [(to_x(x), to_y(y)) for x, y in zip(s.x, s.y, strict=True)]

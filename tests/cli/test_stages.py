@@ -238,6 +238,19 @@ def test_sample_scores_and_resumes(run: Callable, tmp_path: Path) -> None:
     assert sorted(r.id for r in read_kind("out", "rollouts")[0]) == sorted(r.id for r in whole)
 
 
+def test_sample_with_the_answer_in_sight_says_so(run: Callable, tmp_path: Path) -> None:
+    recipe = scripted_recipe(tmp_path)
+    command = ["sample", recipe, "--problems", "2", "-n", "1", "--out", "out", "--in-sight"]
+    wrong = run(*command, "neutrall")
+    assert wrong.exit_code == 2 and "did you mean 'neutral'" in wrong.stderr
+    assert not Path("out").exists()
+    assert run(*command, "neutral").exit_code == 0
+    for rollout in read_kind("out", "rollouts")[0]:
+        assert rollout.meta["prompt"] == "neutral"
+        assert rollout.meta["shown"] == rollout.problem.answers[0]
+        assert "right answer is" not in rollout.problem.prompt
+
+
 def test_sample_refuses_a_split_that_is_none(run: Callable, tmp_path: Path) -> None:
     result = run("sample", scripted_recipe(tmp_path), "--split", "tset")
     assert result.exit_code == 2 and "--split 'tset'" in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,12 @@ def sample(
     reviewer_token: Annotated[
         str | None, typer.Option(help="Lean to the style of this reviewer, or none.")
     ] = None,
+    in_sight: Annotated[
+        str | None,
+        typer.Option(
+            help="Prompt that shows the gold answer: neutral, suppressed, skeleton, or a file."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
@@ -62,9 +69,10 @@ def sample(
         "completions": completions,
         "split": split,
         "seed": seed,
-    }
+    } | ({} if in_sight is None else {"in_sight": in_sight})
     folder = out or Path("runs") / f"sample-{config.name}"
     policy = _policy(config)  # before the directory: a wrong path leaves nothing behind
+    draw = policy.sample if in_sight is None else _in_sight(policy, in_sight)
     chosen: list[Problem] = task.problems(split, problems, seed)  # type: ignore[arg-type]
     with open_stage(folder, settings, [], resume=resume, clean=clean) as run:
         done = Counter(str(name).rsplit("/", 1)[0] for name in run.ids("rollouts"))
@@ -73,7 +81,7 @@ def sample(
             with Progress("sample", len(left) * completions, plain=plain) as progress:
                 for start in range(0, len(left), _PROBLEMS_AT_ONCE):
                     batch = left[start : start + _PROBLEMS_AT_ONCE]
-                    rollouts = policy.sample(
+                    rollouts = draw(
                         batch,
                         n=completions,
                         temperature=config.train.temperature,
@@ -94,6 +102,14 @@ def _policy(config: RunConfig) -> Policy:
     from apportion.policies import load_policy
 
     return load_policy(config.policy.model_dump(exclude_none=True))
+
+
+def _in_sight(policy: Policy, prompt: str) -> Callable[..., list[Rollout]]:
+    from apportion.policies.hint import load_hint
+    from apportion.policies.in_sight import sample_in_sight
+
+    load_hint(prompt)  # a wrong name is refused before anything is written
+    return lambda problems, **options: sample_in_sight(policy, problems, prompt, **options)
 
 
 def _scored(task: Task, rollout: Rollout) -> Rollout:

@@ -77,6 +77,16 @@ class OutcomeMethod(Section):
     strength: float = Field(default=0.1, ge=0, le=1)
 
 
+class HrpoMethod(Section):
+    """Outcome reinforcement learning of hybrid thought: tokens are sampled up to the answer's mark,
+    ``latent.steps`` of them at most, and the input of each step is the token's embedding mixed with
+    what the model had in mind, by the gate of ``latent.cell: {kind: hrpo, sampled: true}`` (HRPO,
+    arXiv 2505.18454). With ``through`` False no gradient goes back through what is mixed in."""
+
+    kind: Literal["hrpo"] = "hrpo"
+    through: bool = True
+
+
 Method = Annotated[
     AnswerMethod
     | TextMethod
@@ -84,7 +94,8 @@ Method = Annotated[
     | CodiMethod
     | HaltingMethod
     | StopBitMethod
-    | OutcomeMethod,
+    | OutcomeMethod
+    | HrpoMethod,
     Field(discriminator="kind"),
 ]
 
@@ -96,6 +107,7 @@ METHODS: dict[str, type[Section]] = {
     "halting": HaltingMethod,
     "stop_bit": StopBitMethod,
     "outcome": OutcomeMethod,
+    "hrpo": HrpoMethod,
 }
 
 

@@ -21,7 +21,8 @@ class Tokenizer:
     pad_token_id, eos_token_id, padding_side = 1, None, "left"
 
     def __call__(self, text, **_):
-        return {"input_ids": [TOKENS.index(piece) for piece in re.findall(r" ?\S|\n", text)]}
+        pieces = re.findall(r" ?\S|\n", text)
+        return {"input_ids": [TOKENS.index(p if p in TOKENS else "m") for p in pieces]}
 
     def decode(self, ids, **_):
         return "".join(TOKENS[i] for i in ids)

@@ -12,6 +12,7 @@ from apportion.policies.latent.cache import cache_of
 from apportion.policies.latent.gradient import Bptt
 from apportion.policies.latent.halting import choose_steps, likely_stopped
 from apportion.policies.latent.model import LatentModel, Thought
+from apportion.policies.latent.sampled import TokenSampler
 from apportion.policies.latent.stopping import stopped
 
 
@@ -19,9 +20,11 @@ def halted(model: LatentModel, questions: Questions) -> tuple[Thought, Tensor]:
     """The thought at which each row halts, and how many steps it took, (B,).
 
     Without a head that halts all steps are taken. With one a row stops at the first step at which
-    it is as likely as not to have stopped, and the batch with its last row. To be used under
-    ``torch.no_grad``.
+    it is as likely as not to have stopped, and the batch with its last row. Where tokens are
+    sampled a row stops at the end of what it wrote. To be used under ``torch.no_grad``.
     """
+    if model.sampler is not None and questions.longest:
+        return _written(model, model.sampler, questions)
     head = model.halting
     if head is None or not questions.longest:
         return model.think(questions), questions.steps_B
@@ -33,6 +36,16 @@ def halted(model: LatentModel, questions: Questions) -> tuple[Thought, Tensor]:
     thought = model.think(questions, Bptt(recompute=1), enough=enough)
     chosen_B = choose_steps(head(thought.states_BKD), sample=False)
     steps_B = torch.minimum(chosen_B, questions.steps_B)
+    return stopped(model, questions, thought, steps_B), steps_B
+
+
+def _written(
+    model: LatentModel, sampler: TokenSampler, questions: Questions
+) -> tuple[Thought, Tensor]:
+    sampler.begin()
+    thought = model.think(questions, Bptt(recompute=1), enough=lambda _: sampler.all_ended())
+    lengths = torch.tensor([len(ids) for ids in sampler.drawn()], device=model.device)
+    steps_B = torch.minimum(lengths, questions.steps_B)
     return stopped(model, questions, thought, steps_B), steps_B
 
 

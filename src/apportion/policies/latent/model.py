@@ -28,8 +28,9 @@ from apportion.policies.latent.cells import build_cell
 from apportion.policies.latent.decoder import Decoder
 from apportion.policies.latent.gradient import Bptt, StepGradients
 from apportion.policies.latent.halting import HaltingHead
-from apportion.policies.latent.options import CellOptions, Norm
+from apportion.policies.latent.options import CellOptions, HrpoOptions, Norm
 from apportion.policies.latent.recompute import Run, Stretch, recomputed
+from apportion.policies.latent.sampled import TokenSampler
 
 # (the step's input (B, E), the hidden state it was made of (B, D), step from 0) -> another input.
 Disturb = Callable[[Tensor, Tensor, int], Tensor]
@@ -97,6 +98,8 @@ class LatentModel(nn.Module):
         self.window = window
         self.norm = norm
         self.disturb: Disturb | None = None
+        sampled = isinstance(cell, HrpoOptions) and cell.sampled
+        self.sampler = TokenSampler(self.decoder) if sampled else None
         self.halting: HaltingHead | None = None
         if halting:
             head = HaltingHead(self.decoder.hidden_size)
@@ -186,7 +189,10 @@ class LatentModel(nn.Module):
 
     def next_input(self, hidden_BD: Tensor, carried_BE: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """The input (B, E) of latent step ``step`` (from 0), and what the cell carries on."""
-        latent_BE, carried_BE = self.cell(hidden_BD, carried_BE)
+        mixed_BD = hidden_BD
+        if self.sampler is not None:
+            mixed_BD, carried_BE = self.sampler(hidden_BD, step)
+        latent_BE, carried_BE = self.cell(mixed_BD, carried_BE)
         if self.norm == "embedding":
             norm_B1 = latent_BE.norm(dim=-1, keepdim=True)
             latent_BE = latent_BE * (self.norm_target / norm_B1)

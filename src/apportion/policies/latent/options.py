@@ -52,11 +52,14 @@ class LstmOptions(CellOptions):
 class HrpoOptions(CellOptions):
     """z' = a * z + sqrt(1 - a^2) * (i * h), the gate of HRPO (arXiv 2505.18454).
 
-    HRPO mixes a sampled token's embedding with a soft one; here the part that is carried over is
-    the input of the step before. ``low`` and ``high`` bound the carry a at the start.
+    The part that is carried over, z, is the input of the step before. With ``sampled`` it is what
+    HRPO has there, the embedding of a token that is sampled at each step, and what is admitted is
+    the probability-weighted embedding instead of h: thoughts are then written, up to the answer's
+    mark. ``low`` and ``high`` bound the carry a at the start.
     """
 
     kind: Literal["hrpo"] = "hrpo"
+    sampled: bool = False
     low: float = Field(default=0.9, gt=0, lt=1)
     high: float = Field(default=0.999, gt=0, lt=1)
 

@@ -13,7 +13,8 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.latent.batch import pad_questions
 from apportion.policies.latent.folder import read_latent
 from apportion.policies.latent.generate import answer_tokens, halted
-from apportion.policies.latent.model import LatentModel
+from apportion.policies.latent.model import LatentModel, Thought
+from apportion.policies.latent.sampled import ANSWER_MARK
 from apportion.policies.latent.step_decoder import StepDecoder, read_step_decoder
 from apportion.trace import Problem, Rollout
 
@@ -24,6 +25,7 @@ class LatentPolicy(LanguageModelPolicy):
     The log-probabilities are those of the answer's tokens. ``Rollout.meta["latent_steps"]`` says
     how many steps came before it: all of ``model.steps``, or as many as its head that halts lets
     through. ``step_decoder`` (settable) reads the steps, where one was trained with the policy.
+    Where the cell samples tokens, the thought is text too and belongs to the completion.
     """
 
     model: LatentModel
@@ -34,6 +36,12 @@ class LatentPolicy(LanguageModelPolicy):
         super().__init__(model, tokenizer, name, chat=chat)
         self.step_decoder: StepDecoder | None = None
         self._taken: list[int] = []
+        if model.sampler is not None:
+            ending = tokenizer(ANSWER_MARK, add_special_tokens=False)["input_ids"]
+            model.sampler.ending, model.sampler.stop_ids = (
+                tuple(ending),
+                frozenset(self._stop_ids()),
+            )
 
     def sample(
         self,
@@ -92,9 +100,12 @@ class LatentPolicy(LanguageModelPolicy):
         was_training = self.model.training
         self.model.eval()
         tokens, logprobs = [], []
+        if self.model.sampler is not None:
+            self.model.sampler.temperature = temperature
         try:
             with torch.no_grad():
                 thought, steps_B = halted(self.model, questions)
+                written = self._written(thought)
                 self._taken += steps_B.tolist()
                 for token_B, logits_BV in answer_tokens(
                     self.model,
@@ -110,9 +121,21 @@ class LatentPolicy(LanguageModelPolicy):
         finally:
             self.model.train(was_training)
         ids_BA, logprobs_BA = torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist()
-        for ids, chosen in zip(ids_BA, logprobs_BA, strict=True):
-            kept = self._cut(ids)
-            yield kept, chosen[: len(kept)]
+        for row, (ids, chosen) in enumerate(zip(ids_BA, logprobs_BA, strict=True)):
+            before, kept = written[row] if written else ([], []), self._cut(ids)
+            yield [*before[0], *kept], [*before[1], *chosen[: len(kept)]]
+
+    def _written(self, thought: Thought) -> list[tuple[list[int], list[float]]]:
+        """The tokens that each row sampled while it thought, and their log-probabilities; nothing
+        where no tokens are sampled."""
+        if self.model.sampler is None or not thought.states_BKD.shape[1]:
+            return []
+        before_BKD = torch.cat([thought.question_BD[:, None], thought.states_BKD[:, :-1]], dim=1)
+        scores_BKV = self.model.decoder.logits(before_BKD).float().log_softmax(-1)
+        return [
+            (ids, scores_BKV[row, range(len(ids)), ids].tolist())
+            for row, ids in enumerate(self.model.sampler.drawn())
+        ]
 
 
 def load_latent(

@@ -7,16 +7,19 @@ from apportion.config.latent_methods import (
     CoconutMethod,
     CodiMethod,
     HaltingMethod,
+    HrpoMethod,
     OutcomeMethod,
     StopBitMethod,
     TextMethod,
 )
+from apportion.errors import UserError
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.tasks import Task
 from apportion.train.latent_methods.base import LatentMethod
 from apportion.train.latent_methods.coconut import Coconut
 from apportion.train.latent_methods.codi import Codi
 from apportion.train.latent_methods.halting import Halting
+from apportion.train.latent_methods.hrpo import Hrpo
 from apportion.train.latent_methods.outcome import Outcome
 from apportion.train.latent_methods.stop_bit import StopBit
 from apportion.train.latent_methods.text import Text
@@ -27,7 +30,18 @@ __all__ = ["LatentMethod", "load_learning"]
 def load_learning(config: RunConfig, policy: LatentPolicy, task: Task) -> LatentMethod:
     """The method that ``latent.learning`` names. Raises UserError where the settings do not fit
     together."""
-    match config.latent.learning:
+    learning = config.latent.learning
+    if policy.model.sampler is not None and not isinstance(learning, HrpoMethod):
+        raise UserError(
+            f"latent.learning {learning.kind}: tokens that latent.cell hrpo samples are learned by "
+            "hrpo alone: use that, or leave out sampled"
+        )
+    if isinstance(learning, TextMethod) and config.latent.step_decoder.weight:
+        raise UserError(
+            "latent.step_decoder: learning text writes its steps and has no latents to decode: "
+            "leave it out"
+        )
+    match learning:
         case TextMethod():
             return Text(policy)
         case CoconutMethod() as options:
@@ -40,4 +54,6 @@ def load_learning(config: RunConfig, policy: LatentPolicy, task: Task) -> Latent
             return StopBit(policy, options)
         case OutcomeMethod() as options:
             return Outcome(policy, options, task, config.train)
+        case HrpoMethod() as options:
+            return Hrpo(policy, options, task, config.train)
     return LatentMethod(policy)

@@ -59,6 +59,7 @@ def _sample(rollout: Rollout, agreed: Consensus | None, mask_T: np.ndarray | Non
         spans_T=np.array(rollout.token_spans, dtype=np.int64).reshape(length, 2),
         consensus=agreed,
         signals={name: np.array(values) for name, values in rollout.signals.items()},
+        reasoning_end=rollout.reasoning_end,
     )
 
 

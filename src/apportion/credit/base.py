@@ -30,7 +30,8 @@ class Sample:
     ``outcome`` NaN means undecided. ``mask_T`` is True where a token may be trained on (False for
     padding and for tokens that a tool wrote). ``spans_T`` holds each token's character span,
     shape (T, 2). ``consensus`` None means that no review succeeded. ``signals`` holds what was
-    measured with the policy for methods that need it, each (T,) float64.
+    measured with the policy for methods that need it, each (T,) float64. ``reasoning_end`` is the
+    character where the answer begins, None where that is not known.
     """
 
     rollout_id: str
@@ -39,6 +40,7 @@ class Sample:
     spans_T: np.ndarray
     consensus: Consensus | None = None
     signals: Mapping[str, np.ndarray] = field(default_factory=dict)
+    reasoning_end: int | None = None
 
     def tokens_of(self, start: int, end: int) -> np.ndarray:
         """Trainable tokens whose first character lies in [start, end), shape (T,) bool."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,6 +15,10 @@ class Outcome(Method):
     Source: GRPO with outcome supervision, arXiv 2402.03300. Assumes nothing about the steps.
     Degenerate case: all outcomes of a group equal, then A = 0. The values are 1 for each token.
 
+    With ``on`` "answer" the tokens of the reasoning get 0: no pressure acts on the chain itself,
+    which then changes only as far as weights are shared. Where the reasoning's end is not known
+    nothing gets credit.
+
     >>> import numpy as np
     >>> from apportion.credit.base import Sample
     >>> one = Sample("a", 1.0, np.array([True, True, False]), np.zeros((3, 2), int))
@@ -24,9 +28,14 @@ class Outcome(Method):
 
     reads_reviews: ClassVar[bool] = False
 
+    on: Literal["completion", "answer"] = "completion"
+
     def assign(self, group: Group) -> list[TokenCredit]:
         credits = []
         for sample, base in zip(group.samples, group.base_G, strict=True):
             values_T = sample.mask_T.astype(np.float64)
+            if self.on == "answer":
+                end = np.inf if sample.reasoning_end is None else sample.reasoning_end
+                values_T = values_T * (sample.spans_T[:, 0] >= end)
             credits.append(TokenCredit(values_T, values_T * float(base)))
         return credits

@@ -223,7 +223,7 @@ def verdict_of(
     on a straight line between."""
     if effect is None:
         return StepVerdict(depends_on=depends_on, reason="nothing else could stand in its place")
-    size = abs(effect.value)
+    size = round(abs(effect.value), 9)  # a share of 0.5 less one of 0.4 is a tenth
     reason = f"the answer has {effect.given:.2f} with it and {effect.without:.2f} without it"
     if effect.others is not None:
         reason += f" ({effect.others} continuations put something else there)"

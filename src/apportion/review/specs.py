@@ -21,6 +21,7 @@ from apportion.review.human import HumanReviewer, TerminalReviewer
 from apportion.review.labels import read_labels
 from apportion.review.learned import StepModel, StepModelOptions, StepModelReviewer
 from apportion.review.llm import LlmOptions, LlmReviewer
+from apportion.review.monitor import MonitorOptions, MonitorReviewer
 from apportion.review.naive import NaiveOptions, NaiveReviewer
 from apportion.review.noisy import NoisyReviewer
 from apportion.review.outcome_judge import OutcomeJudge
@@ -36,6 +37,7 @@ REVIEWERS: dict[str, str] = {
     "llm": "asks a language model at an OpenAI-compatible endpoint",
     "noisy": "another reviewer with errors added at chosen rates",
     "naive": "pays for looks and checks nothing: the instrument of gaming experiments",
+    "monitor": "flags what looks suspicious in a chain: hints, wrong sums; reads nothing else",
     "outcome_judge": "another reviewer's verdict on the whole answer, the same for every step",
     "step_model": "a small network distilled from recorded reviews; offline, microseconds a step",
     "human": "labels from a file, or asked for at the terminal",
@@ -102,6 +104,7 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "llm": LlmOptions,
     "noisy": NoisyOptions,
     "naive": NaiveOptions,
+    "monitor": MonitorOptions,
     "outcome_judge": OutcomeJudgeOptions,
     "step_model": StepModelOptions,
     "human": HumanOptions,
@@ -158,6 +161,8 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
         return _dialogue(options, cache)
     if isinstance(options, NaiveOptions):
         return NaiveReviewer(options)
+    if isinstance(options, MonitorOptions):
+        return MonitorReviewer(options)
     if isinstance(options, StepModelOptions):
         model = StepModel.load(options.path)
         return StepModelReviewer(model, threshold=options.threshold, name=options.name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from apportion.errors import UserError, nearest
 from apportion.tasks.base import Task, parse_options
+from apportion.tasks.blend import Blend, BlendOptions
 from apportion.tasks.environment import Environment
 from apportion.tasks.graph import Graph, GraphOptions
 from apportion.tasks.gsm8k import Gsm8k, Gsm8kOptions
@@ -28,6 +29,7 @@ TASKS: dict[str, str] = {
     "leaky": "another task (option inner) whose prompts leak the answer at a rate",
     "sloppy": "another task (option inner) whose gold solutions hold habitual slips",
     "routes": "sums whose gold solutions take a known route to the answer (chain, question, hint)",
+    "blend": "several tasks (option of) in one, whose gold solutions show different habits",
     "rooms": "a text adventure of rooms and items: a plan, or turn by turn (objective agent)",
     "gsm8k": "GSM8K or any questions with a final answer: hub id, .jsonl or .csv path",
     "gsm_symbolic": "GSM-Symbolic problems of reasoning-gym; option difficulty",
@@ -43,6 +45,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
     "leaky": lambda options: Leaky(parse_options(LeakyOptions, "leaky", options), load_task),
     "sloppy": lambda options: Sloppy(parse_options(SloppyOptions, "sloppy", options), load_task),
     "routes": lambda options: Routes(parse_options(RoutesOptions, "routes", options)),
+    "blend": lambda options: Blend(parse_options(BlendOptions, "blend", options), load_task),
     "rooms": lambda options: Rooms(parse_options(RoomsOptions, "rooms", options)),
     "gsm8k": lambda options: Gsm8k(parse_options(Gsm8kOptions, "gsm8k", options)),
     "gsm_symbolic": lambda options: Gym(

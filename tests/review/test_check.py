@@ -182,11 +182,20 @@ def test_training_on_a_useless_reviewer_is_refused_unless_forced(youden):
     require_trust(youden, force=True)
 
 
+def test_a_guess_that_came_out_above_zero_is_not_trusted():
+    report = measure_on_task(load_reviewer("gold"), load_task("words"), problems=3)
+    assert report is not None and report.youden is not None
+    low = report.youden.model_copy(update={"value": 0.136, "low": -0.4, "high": 0.6})
+    with pytest.raises(UserError, match=r"is 0\.136 \[-0\.400, 0\.600\] of \d+, which may be 0"):
+        require_trust(report.model_copy(update={"youden": low}))
+    require_trust(report.model_copy(update={"youden": low.model_copy(update={"low": 0.01})}))
+
+
 def test_a_useful_reviewer_is_trusted_and_a_harmful_one_named():
     task = load_task("words")
     require_trust(measure_on_task(load_reviewer("arithmetic"), task))
     bad = {"kind": "noisy", "inner": "gold", "tpr": 0.2, "fpr": 0.6, "name": "bad"}
-    with pytest.raises(UserError, match=r"reviewer 'bad': .* is -0\.\d+, not above 0 \(TPR"):
+    with pytest.raises(UserError, match=r"reviewer 'bad': .* is -0\.\d+ .*, not above 0 \(TPR"):
         require_trust(measure_on_task(load_reviewer(bad), task))
     with pytest.raises(UserError, match=r"cannot be measured \(RuntimeError: down\)"):
         require_trust(measure_reviewer(says(None), plants((WRONG, RIGHT, RIGHT))))

@@ -81,7 +81,8 @@ def reviewer(
     """Measure how often a reviewer is right about steps whose verdict is known.
 
     With several prompts: side by side, with the change against the first and its interval.
-    Status 1 where it is no better than chance (Youden's J not above 0), under any prompt.
+    Status 1 where it is not shown to be better than chance (the interval of Youden's J is not
+    above 0), under any prompt.
     """
     from apportion.cli.reviewing import bind_reviewers
     from apportion.cli.specs import parse_spec

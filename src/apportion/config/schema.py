@@ -106,8 +106,8 @@ class TrainConfig(Section):
 
     ``record_every`` updates the rollouts, reviews and credit are written (0: never), and
     ``checkpoint_every`` updates the whole state for --resume (0: never). ``trust`` "require"
-    refuses reviewers that measure no better than chance (Youden's J <= 0) on the errors planted
-    in ``trust_problems`` problems. A review that takes longer than ``review_timeout`` seconds has
+    refuses reviewers that are not shown to be better than chance (the interval of Youden's J is
+    not above 0) on the errors planted in ``trust_problems`` problems. A review that takes longer than ``review_timeout`` seconds has
     failed; where the policy reviews itself that includes waiting for its turn.
     """
 

@@ -116,31 +116,36 @@ def share(successes: int, n: int) -> Rate | None:
     return Rate(value=successes / n, low=low, high=high, n=n)
 
 
-def require_trust(report: ReviewerReport | float | None, *, force: bool = False) -> None:
-    """Refuse a reviewer whose Youden J (given, or in its report) is not above zero.
+_REFUSED = (
+    "Youden J on planted errors {found}: training on its verdicts may teach nothing or the "
+    "opposite; measure it on more problems, take another reviewer, or set train.trust=force"
+)
 
-    J = 0 says nothing about the steps, J < 0 teaches the opposite of what is meant.
+
+def require_trust(report: ReviewerReport | float | None, *, force: bool = False) -> None:
+    """Refuse a reviewer whose Youden J is not shown to be above zero.
+
+    J = 0 says nothing about the steps, J < 0 teaches the opposite of what is meant. Of a report
+    the whole 95 % interval has to be above zero, since every second reviewer that guesses
+    measures above it; of a J that is given, the value.
 
     Raises:
-        UserError: J <= 0 or unknown, unless ``force``.
+        UserError: J not above 0 or unknown, unless ``force``.
     """
     if force:
         return
-    name, reason = "the reviewer", ""
-    youden: float | None
-    if isinstance(report, ReviewerReport):
-        name = f"reviewer '{report.reviewer}'"
-        youden = report.youden.value if report.youden else None
-        if youden is None:
-            reason = next((f" ({error})" for error in report.errors), " (no wrong step was judged)")
-        else:
-            reason = f" (TPR {_text(report.tpr)}, FPR {_text(report.fpr)})"
-    else:
-        youden = report
-    if youden is not None and youden > 0:
+    if not isinstance(report, ReviewerReport):
+        if report is None or report <= 0:
+            found = "cannot be measured" if report is None else f"is {report:.3f}, not above 0"
+            raise UserError(f"the reviewer: {_REFUSED.format(found=found)}")
         return
-    measured = "cannot be measured" if youden is None else f"is {youden:.3f}, not above 0"
-    raise UserError(
-        f"{name}: Youden J on planted errors {measured}{reason}: training on its verdicts would "
-        "teach nothing or the opposite; take another reviewer, or set train.trust=force"
-    )
+    if report.youden is None:
+        reason = next(iter(report.errors), "no wrong step was judged")
+        found = f"cannot be measured ({reason})"
+    elif report.youden.low > 0:
+        return
+    else:
+        shown = "not above 0" if report.youden.value <= 0 else "which may be 0"
+        rates = f"(TPR {_text(report.tpr)}, FPR {_text(report.fpr)})"
+        found = f"is {report.youden}, {shown} {rates}"
+    raise UserError(f"reviewer '{report.reviewer}': {_REFUSED.format(found=found)}")

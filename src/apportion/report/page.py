@@ -32,8 +32,11 @@ from apportion.report.traces import Collected, collect
 from apportion.report.worth import worth_of
 from apportion.stats import share
 
-_STYLES = ("page.css", "browser.css")
-_SCRIPTS = ("dom", "state", "list", "arcs", "chain", "detail", "keys", "charts", "main")
+_STYLES = ("page.css", "browser.css", "probed.css")
+_SCRIPTS = (
+    *("dom", "state", "list", "arcs", "moves", "probed", "edited"),
+    *("chain", "detail", "keys", "charts", "main"),
+)
 # Arms that must gain nothing; their lines are dashed.
 CONTROLS = ("shuffled", "random")
 SIDE_BY_SIDE = "side by side"

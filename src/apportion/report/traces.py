@@ -14,7 +14,9 @@ import numpy as np
 
 from apportion.records import parse_lines
 from apportion.report.data import Part, Run, outcome_class
+from apportion.report.edited import edited, edits_by_rollout
 from apportion.report.graph import known_graph
+from apportion.report.probed import probed, probes_by_rollout
 from apportion.report.voting import vote_all
 from apportion.segment import segment, steps_of_tokens
 from apportion.trace import Consensus, Credit, Review, Rollout, Step, StepConsensus, refine
@@ -98,7 +100,7 @@ def collect(run: Run, max_traces: int) -> Collected:
     """Choose at most ``max_traces`` traces, spread over arms, right and wrong, and training.
 
     Traces with the credit of several methods count as a time of training of their own, so that
-    few of them are found among many with the credit of one.
+    few of them are found among many with the credit of one; so do those that were probed or edited.
     """
     out = Collected(timed=run.measured)
     strata: dict[tuple[str, str, int], list[_Candidate]] = defaultdict(list)
@@ -107,10 +109,12 @@ def collect(run: Run, max_traces: int) -> Collected:
         out.total += len(rollouts)
         last = max((r.update or 0 for r in rollouts.values()), default=0)
         methods = _methods_by_rollout(part)
+        looked = set(probes_by_rollout(run, part)) | set(edits_by_rollout(run, part))
         for rollout in rollouts.values():
             arm = arm_of(run, part, rollout)
             several = len(methods[rollout.id]) > 1
             phase = 3 if several else 3 * (rollout.update or 0) // (last + 1)
+            phase = 4 if rollout.id in looked else phase
             candidate = _Candidate(part, rollout, arm, phase)
             strata[arm, outcome_class(rollout.outcome), phase].append(candidate)
         for stratum in strata.values():
@@ -178,12 +182,18 @@ def _of_part(
     said = [list(reviews[c.rollout.id].values()) for c in chosen]
     pairs = [(rollout, own) for (rollout, _), own in zip(shown, said, strict=True)]
     voted = vote_all(run, part, pairs)
-    return [
+    traces = [
         _trace(candidate, rollout, own, agreed, credit_of)
         for candidate, (rollout, credit_of), own, agreed in zip(
             chosen, shown, said, voted, strict=True
         )
     ]
+    probes, edits = probes_by_rollout(run, part), edits_by_rollout(run, part)
+    for candidate, trace in zip(chosen, traces, strict=True):
+        rollout = candidate.rollout
+        trace["probed"] = probed(probes.get(rollout.id, {}), trace["steps"])
+        trace["edits"] = edited(rollout, edits.get(rollout.id, []))
+    return traces
 
 
 def _trace(

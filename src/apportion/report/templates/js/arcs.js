@@ -47,7 +47,10 @@ function graphInWords(trace) {
 }
 
 function arcLegend(columns) {
-  const ways = new Set(linkedColumns(columns).flatMap(({ trace }) => edgesOf(trace).map((edge) => edge.way)));
+  const linked = linkedColumns(columns);
+  const moved = linked.map(({ trace }) => moveOf(trace)).find(Boolean);
+  if (moved) return movesLegend(moved);
+  const ways = new Set(linked.flatMap(({ trace }) => edgesOf(trace).map((edge) => edge.way)));
   const { known } = columns[0].trace;
   if (!ways.size) return null;
   const sample = (way) => svgNode("svg", { class: "arc-key", viewBox: "0 0 26 10", "aria-hidden": "true" },
@@ -68,7 +71,7 @@ function svgNode(tag, attributes, ...children) {
 // Side by side, the columns show one chain: the first has its arcs. Answers have each their own.
 function linkedColumns(columns) {
   const own = state.view === ANSWERS ? columns : columns.slice(0, 1);
-  return own.filter(({ trace }) => edgesOf(trace).length);
+  return own.filter(({ trace }) => arcsOf(trace).length);
 }
 
 function drawArcs() {
@@ -87,23 +90,25 @@ function drawArcs() {
 function arcs(trace, chain, index) {
   const nodes = chain.querySelectorAll(".step");
   const width = parseFloat(getComputedStyle(chain).marginLeft);
-  const edges = edgesOf(trace);
+  const edges = arcsOf(trace);
   const longest = Math.max(...edges.map(({ from, to }) => to - from));
-  const picture = svgNode("svg", { class: "arcs", role: "img", "aria-label": graphInWords(trace) });
+  const picture = svgNode("svg", { class: "arcs", role: "img", "aria-label": moveOf(trace) ? movesInWords(trace) : graphInWords(trace) });
   picture.style.top = chain.offsetTop + "px";
   picture.style.width = width + "px";
   picture.style.height = chain.offsetHeight + "px";
   // What leaves a step starts a little below what arrives at it.
   const y = (s, by) => nodes[s].offsetTop + 18 + by;
   const here = state.column === index || state.view !== ANSWERS ? state.step : null;
-  const drawn = edges.map(({ from, to, way }) => {
+  const drawn = edges.map(({ from, to, way, said, width: thick }) => {
     const reach = 4 + (width - 7) * Math.sqrt((to - from) / longest);
     // A cubic whose middle is three quarters of the way to its control points.
     const out = width - 1 - reach / 0.75;
     const [a, b] = [y(from, 3), y(to, -3)];
     const on = here === to ? " on uses" : here === from ? " on" : "";
-    const label = svgNode("title", {}, `step ${to + 1} uses step ${from + 1}: ${WAYS[way]}`);
-    return svgNode("path", { class: way + on, "data-from": from, "data-to": to, d: `M${width - 1},${a} C${out},${a} ${out},${b} ${width - 1},${b}` }, label);
+    const label = svgNode("title", {}, said || `step ${to + 1} uses step ${from + 1}: ${WAYS[way]}`);
+    const path = svgNode("path", { class: way + on, "data-from": from, "data-to": to, d: `M${width - 1},${a} C${out},${a} ${out},${b} ${width - 1},${b}` }, label);
+    if (thick) path.style.strokeWidth = thick + "px";
+    return path;
   });
   // The chosen step's own arcs lie on top.
   picture.append(...drawn.sort((a, b) => a.classList.contains("on") - b.classList.contains("on")));
@@ -115,7 +120,7 @@ function followArc(back) {
   if (!state.trace || state.step === null) return;
   const { trace } = columnsOf(state.trace)[state.column];
   const next = back
-    ? edgesOf(trace).filter((edge) => edge.to === state.step).map((edge) => edge.from)
-    : edgesOf(trace).filter((edge) => edge.from === state.step).map((edge) => edge.to);
+    ? arcsOf(trace).filter((edge) => edge.to === state.step).map((edge) => edge.from)
+    : arcsOf(trace).filter((edge) => edge.from === state.step).map((edge) => edge.to);
   if (next.length) focusStep(state.column, back ? Math.max(...next) : Math.min(...next));
 }

@@ -16,7 +16,7 @@ function drawTrace() {
   const detailed = columns.reduce((sum, c) => sum + c.trace.tokens.length / 2, 0) < MANY_TOKENS;
   const holder = el("div", { class: "columns" }, columns.map((c, i) => columnNode(c, i, columns, strongest, detailed)));
   stage.append(holder, el("aside", { class: "detail", id: "detail", "aria-live": "polite", "aria-label": "Step" }));
-  place.replaceChildren(...[heading(trace), problem(trace), viewControls(trace), missing(trace), legend(strongest, columns), arcLegend(columns), stage, others(trace)].filter(Boolean));
+  place.replaceChildren(...[heading(trace), problem(trace), probeSummary(trace), viewControls(trace), missing(trace), legend(strongest, columns), arcLegend(columns), stage, editsOf(trace), others(trace)].filter(Boolean));
   drawArcs();
   drawDetail();
 }
@@ -67,14 +67,15 @@ function viewControls(trace) {
   const choices = methods.map((m) => [m, m]);
   if (methods.length > 1) choices.push([SIDE, SIDE]);
   if (same.length > 1) choices.push([ANSWERS, new Set(same.map((t) => t.arm)).size > 1 ? "across " + data.arms : "other answers"]);
-  if (!choices.length) return null;
+  const arcs = arcChoices(trace);
+  if (!choices.length) return arcs ? el("div", { class: "view" }, arcs) : null;
   const group = el("div", { class: "segments", id: "methods", role: "group", "aria-label": "Credit method" });
   const chosen = columnsOf(trace).length > 1 ? state.view : methodFor(trace);
   segments(group, choices, chosen, setView);
   const select = el("select", { id: "relative" }, el("option", { value: "" }, "advantage"), el("option", { value: "1" }, "relative to the chain's mean"));
   select.value = state.relative ? "1" : "";
   select.addEventListener("change", () => { state.relative = Boolean(select.value); drawTrace(); });
-  return el("div", { class: "view" }, group, methods.length ? el("label", {}, "Tint", select) : null);
+  return el("div", { class: "view" }, group, methods.length ? el("label", {}, "Tint", select) : null, arcs);
 }
 
 function setView(value) {
@@ -110,7 +111,7 @@ function columnNode(column, index, columns, strongest, detailed) {
   const small = answers ? [trace.class, trace.update === null ? "" : `update ${trace.update}`, method && `credit: ${method}`].filter(Boolean).join(" · ") : "";
   const credit = shownCredit(trace, method);
   const chain = el("ol", { class: "chain", "aria-label": title || "chain of thought" }, trace.steps.map((_, s) => stepNode(column, index, s, credit[s], strongest, detailed)));
-  return el("div", { class: "column", "data-column": index }, many ? el("h3", {}, el("span", {}, title), el("small", {}, small)) : null, chain);
+  return el("div", { class: "column", "data-column": index }, many ? el("h3", {}, el("span", {}, title), el("small", {}, small)) : null, answers || index === 0 ? answerStrip(trace, index) : null, chain);
 }
 
 function stepNode(column, index, s, value, strongest, detailed) {
@@ -119,7 +120,7 @@ function stepNode(column, index, s, value, strongest, detailed) {
   const answer = shown.status === "answer";
   const label = shown.status === "disputed" ? "disputed" : shown.status === "agreed" ? shown.label : answer ? "answer" : trace.reviews.length ? "not judged" : "";
   const current = state.step === s && state.column === index;
-  const words = usesInWords(trace, s);
+  const used = usesInWords(trace, s);
   const node = el("li", {
     class: `step ${shown.status}${shown.status === "disputed" ? " hatched" : ""}`, "data-column": index, "data-step": s,
     tabindex: current || (state.step === null && s === 0 && index === 0) ? 0 : -1,
@@ -129,7 +130,7 @@ function stepNode(column, index, s, value, strongest, detailed) {
     stepText(trace, s, method, detailed),
     el("span", { class: "side" },
       el("span", { class: "credit" }, trace.credit[method] ? signed(value) : ""),
-      " ", el("span", { class: "tag" }, label), words ? el("span", { class: "unseen" }, ` ${words}`) : null));
+      " ", el("span", { class: "tag" }, label), needTag(trace, s), used ? el("span", { class: "unseen" }, ` ${used}`) : null));
   return tint(node, value, strongest);
 }
 

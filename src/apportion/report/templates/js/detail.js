@@ -14,6 +14,7 @@ function choose(column, s, opened) {
     node.classList.toggle("linked", here && used.has(at));
   }
   drawArcs();
+  markStrip();
   drawDetail();
 }
 
@@ -26,7 +27,7 @@ function drawDetail() {
     return;
   }
   const { trace, method } = columnsOf(state.trace)[state.column];
-  const blocks = [verdicts(trace, state.step), el("div", {}, [credits(trace, state.step), dependencies(trace, state.step)].filter(Boolean)), tokenStrip(trace, method, state.step)];
+  const blocks = [verdicts(trace, state.step), interventions(trace, state.step), el("div", {}, [credits(trace, state.step), dependencies(trace, state.step)].filter(Boolean)), tokenStrip(trace, method, state.step)];
   const close = el("button", { type: "button", class: "close", onclick: () => choose(state.column, state.step, false) }, "close");
   place.replaceChildren(close, ...blocks.filter(Boolean));
 }
@@ -43,11 +44,11 @@ function verdicts(trace, s) {
     disputed: () => `: disputed, the most common label has ${Math.round(100 * shown.agreement)} % of the votes`,
   }[shown.status];
   return block(name + (state_ ? state_() : ""), trace.reviews.length
-    ? trace.reviews.map((review) => verdict(review, s, shown))
+    ? trace.reviews.map((review) => verdict(trace, review, s, shown))
     : el("p", { class: "hint" }, "not reviewed"));
 }
 
-function verdict(review, s, shown) {
+function verdict(trace, review, s, shown) {
   const said = review.at[s] >= 0 ? review.verdicts[review.at[s]] : null;
   const who = el("span", { class: "who" }, review.reviewer);
   if (review.error !== null) {
@@ -58,7 +59,8 @@ function verdict(review, s, shown) {
   if (said.correct === true) parts.push("correct");
   if (said.correct === false) parts.push("incorrect");
   if (said.confidence !== undefined) parts.push(`${Math.round(100 * said.confidence)} % sure`);
-  return el("div", { class: "review" }, who, " ", el("span", { class: "says" }, parts.filter(Boolean).join(", ")),
+  const clash = clashes(trace, s).includes(review.reviewer) ? el("span", { class: "clash" }, ` \u2260 decoration, need ${signed(needOf(trace, s))}`) : null;
+  return el("div", { class: "review" }, who, " ", el("span", { class: "says" }, parts.filter(Boolean).join(", ")), clash,
     said.reason ? el("span", { class: "reason", dir: "auto" }, said.reason) : null,
     said.instead ? el("span", { class: "instead", dir: "auto" }, el("span", { class: "says" }, "instead: "), said.instead) : null,
     argument(review), dialogue(review), mended(review));

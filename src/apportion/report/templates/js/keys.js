@@ -39,6 +39,7 @@ const KEYS = {
   k: () => step(-1),
   f: nextFilter,
   m: nextMethod,
+  a: nextArcs,
   u: () => followArc(true),
   b: () => followArc(false),
   "/": () => { byId("search").focus(); byId("search").select(); },

@@ -5,7 +5,7 @@ const ANSWERS = "answers";
 const state = {
   filter: "all", query: "", sort: "disagreement", arm: "",
   trace: null, method: "", view: "one", relative: false,
-  column: 0, step: null, open: false, argued: false, talked: false,
+  column: 0, step: null, open: false, arcs: "uses", argued: false, talked: false,
 };
 let listed = [];
 const traceById = new Map(data.traces.map((trace) => [trace.id, trace]));

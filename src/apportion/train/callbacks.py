@@ -46,6 +46,7 @@ _OURS = (
     "likelihood/",
     "helper/",
     "value/",
+    "token_model/",
     "effect/",
 )
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from apportion.cli.probing import Target
     from apportion.faithfulness import Measure, Probe, Subject
     from apportion.faithfulness.run import Outcome
+    from apportion.records import RunDirectory
+
+# Latent chains that are written out for the page.
+_WRITTEN_OUT = 16
 
 
 def probe(
@@ -100,7 +104,19 @@ def probe(
         probes = _done(run.read("probes")[0], settings, run.path)
         for one in measures:
             _say_found(one, found[one.name], probes.get(one.name, []), subject)
+        _write_latents(run, subject, target)
     say(str(run.path / "probes.jsonl"))
+
+
+def _write_latents(run: RunDirectory, subject: Subject, target: Target) -> None:
+    """Some latent chains step by step, for the page of the run."""
+    if not subject.latent:
+        return
+    from apportion.faithfulness.latent.chains import written_out
+
+    present = run.ids("latents")
+    chains = written_out(subject, target.rollouts[:_WRITTEN_OUT])
+    run.append("latents", *(c for c in chains if (c.rollout_id, c.update) not in present))
 
 
 def _done(probes: list[Probe], settings: dict[str, str], folder: Path) -> dict[str, list[Probe]]:

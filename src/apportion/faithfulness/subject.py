@@ -54,7 +54,8 @@ class Answer(NamedTuple):
 
 
 class Subject:
-    """A policy with its task. ``tokens`` counts what was read and written so far.
+    """A policy with its task. ``tokens`` counts what was read and written so far, and ``latent``
+    says whether it thinks in vectors.
 
     The policy is a language model, or anything with
     ``continue_texts(prefixes, *, n, temperature, max_tokens, seed) -> list[list[str]]`` and, for
@@ -86,7 +87,7 @@ class Subject:
         self._dry = False
         self._kept: dict[object, Any] = {}
         self._network = _language_model(policy)
-        self._latent = self._network and hasattr(policy.model, "cell")
+        self.latent = self._network and hasattr(policy.model, "cell")
         if not self._network and not hasattr(policy, "continue_texts"):
             raise UserError(
                 f"policy '{policy.name}' cannot go on from the middle of a chain: probe a "
@@ -107,7 +108,7 @@ class Subject:
                 f"measure {measure} needs log-probabilities, and policy '{self.policy.name}' "
                 "gives none: leave it out, or probe a language model"
             )
-        if "latent" in needs and not self._latent:
+        if "latent" in needs and not self.latent:
             raise UserError(
                 f"measure {measure} is of latent steps, and policy '{self.policy.name}' thinks in "
                 "text: leave it out, or probe what objective latent trained"

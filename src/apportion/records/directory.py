@@ -17,11 +17,12 @@ from pydantic import Field
 from apportion.errors import UserError, nearest
 from apportion.records.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
 from apportion.records.jsonl import JsonlWriter, encode, mend_last_line, read_jsonl, rewrite
+from apportion.records.latents import LatentChain
 from apportion.records.manifest import describe_run, now
 from apportion.records.memory import Remembered
 from apportion.trace import Credit, Edit, Probe, Record, Review, Rollout
 
-Kind = Literal["rollouts", "reviews", "credit", "edits", "probes", "memory", "metrics"]
+Kind = Literal["rollouts", "reviews", "credit", "edits", "probes", "latents", "memory", "metrics"]
 
 Number = float | int | None
 
@@ -46,6 +47,7 @@ KINDS: dict[str, type[Record]] = {
     "credit": Credit,
     "edits": Edit,
     "probes": Probe,
+    "latents": LatentChain,
     "memory": Remembered,
     "metrics": MetricsLine,
 }
@@ -55,6 +57,7 @@ _IDENTITY: dict[str, tuple[str, ...]] = {
     "credit": ("rollout_id", "method"),
     "edits": ("rollout_id", "asked"),
     "probes": ("rollout_id", "measure", "update"),
+    "latents": ("rollout_id", "update"),
     "memory": ("update", "problem_id"),
     "metrics": ("update", "split"),
 }
@@ -188,7 +191,8 @@ class RunDirectory:
     def ids(self, kind: Kind) -> set[Hashable]:
         """What is already there. Rollouts: their id. Others a tuple: reviews (rollout_id,
         reviewer, critique), credit (rollout_id, method), edits (rollout_id, asked), probes
-        (rollout_id, measure, update), memory (update, problem_id), metrics (update, split)."""
+        (rollout_id, measure, update), latents (rollout_id, update), memory (update, problem_id),
+        metrics (update, split)."""
         names = _IDENTITY[kind]
         keys = [tuple(getattr(record, name) for name in names) for record in self.read(kind)[0]]
         return {key[0] if len(names) == 1 else key for key in keys}
@@ -214,9 +218,10 @@ class RunDirectory:
     def rewind(self, update: int) -> dict[str, int]:
         """Drop all that came after ``update``, for a run that goes on from its checkpoint.
 
-        Rollouts, probes, memory and metrics go by their own ``update`` (those without one stay, and
-        a memory from before the first), reviews, credit and edits with their rollout. Returns how
-        many records of each kind were dropped. Repeating an interrupted rewind completes it.
+        Rollouts, probes, latents, memory and metrics go by their own ``update`` (those without one
+        stay, and a memory from before the first), reviews, credit and edits with their rollout.
+        Returns how many records of each kind were dropped. Repeating an interrupted rewind
+        completes it.
         """
 
         def early(record: dict[str, Any]) -> bool:
@@ -225,7 +230,7 @@ class RunDirectory:
         def held(record: dict[str, Any]) -> bool:
             return record["update"] <= max(update, 0)
 
-        own: tuple[Kind, ...] = ("rollouts", "probes", "metrics")
+        own: tuple[Kind, ...] = ("rollouts", "probes", "latents", "metrics")
         dropped: dict[str, int] = {kind: self.keep(kind, early) for kind in own}
         dropped["memory"] = self.keep("memory", held)
         present = self.ids("rollouts")

@@ -28,11 +28,12 @@ from apportion.report.arms import Row, Table, table_of
 from apportion.report.claims import verdicts_of
 from apportion.report.curves import Chart, charts_of
 from apportion.report.data import BASELINE, Run, load_run
+from apportion.report.latent_chains import latent_chains
 from apportion.report.traces import Collected, collect
 from apportion.report.worth import worth_of
 from apportion.stats import share
 
-_STYLES = ("page.css", "browser.css", "probed.css")
+_STYLES = ("page.css", "browser.css", "probed.css", "latents.css")
 _SCRIPTS = (
     *("dom", "state", "list", "arcs", "moves", "probed", "edited"),
     *("chain", "detail", "keys", "charts", "main"),
@@ -89,6 +90,7 @@ def run_page(run: Run, collected: Collected) -> str:
         charts_of=_rests_on(charts),
         reviewers=collected.reviewers(),
         worths=worth_of(run),
+        latents=latent_chains(run),
         agreement=agreement,
         agreement_plots=plots(agreement),
         facts=facts(run),
@@ -317,6 +319,7 @@ def _environment() -> Environment:
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
         "duration": wording.duration,
         "share_of": share_of,
+        "visible": wording.visible,
         "strip": strip,
         "signed_word": verdict_words.signed_word,
         "verdict_figure": verdict_words.figure,

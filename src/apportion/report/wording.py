@@ -83,6 +83,11 @@ def compact_count(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def visible(token: str) -> str:
+    """A token as one can see it: blanks and line ends have signs."""
+    return token.replace(" ", "␣").replace("\n", "⏎") or "∅"
+
+
 def duration(seconds: float) -> str:
     """1 h 05 min, 12 min, 30 s."""
     minutes = round(seconds / 60)

@@ -11,6 +11,8 @@ import torch
 
 from apportion.config import RunConfig
 from apportion.errors import UserError
+from apportion.faithfulness import Subject
+from apportion.faithfulness.latent.chains import written_out
 from apportion.policies.latent import parse_cell
 from apportion.policies.latent.folder import read_latent
 from apportion.policies.latent.model import LatentModel
@@ -153,7 +155,7 @@ def _save_checkpoint(learner: LatentLearner, folder: Path) -> None:
 def _record_answers(
     config: RunConfig, task: Task, policy: LatentPolicy, directory: RunDirectory
 ) -> None:
-    """Greedy answers of a few held-out problems, for the report."""
+    """Greedy answers of a few held-out problems and their latent steps, for the report."""
     if not config.eval.showcase:
         return
     sampled = policy.sample(
@@ -163,9 +165,10 @@ def _record_answers(
         reasoning_end=task.reasoning_end,
     )
     update = {"update": config.train.updates}
-    directory.append(
-        "rollouts", *(r.model_copy(update=update) for r in score_rollouts(task, sampled))
-    )
+    rollouts = [r.model_copy(update=update) for r in score_rollouts(task, sampled)]
+    directory.append("rollouts", *rollouts)
+    subject = Subject(policy, task, seed=config.eval.seed)
+    directory.append("latents", *written_out(subject, rollouts))
 
 
 class _LatentWatcher(Watcher):

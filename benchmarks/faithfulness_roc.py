@@ -1,108 +1,174 @@
 """Does each measure tell policies apart whose use of the chain is known?
 
-    python benchmarks/faithfulness_roc.py [--problems 100] [--folder NAME=FOLDER ...]
+    python benchmarks/faithfulness_roc.py [--problems 100] [--only MEASURE ...]
+        [--folder NAME=FOLDER ...] [--write]
 
-Prints a table: measure by pair of policies, the area under the ROC curve over chains with its 95 %
-interval; the means; and what a mixture of known rate is measured at. The policies are those of
-recipes/ground_truth_*.yaml; --folder points at ones that were trained anew.
+Prints what the policies are, measure by pair of policies the area under the ROC curve (over single
+chains, and over means of ten problems) with its 95 % interval, and what mixtures of known rate are
+measured at. --write keeps the areas where `apportion ls measures` reads them. The policies are
+those of recipes/ground_truth_*.yaml; --folder points at ones that were trained anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 
-from apportion.faithfulness import MEASURES, Subject, load_measure
+from pydantic import TypeAdapter
+
+from apportion.faithfulness import load_measure
+from apportion.faithfulness.acceptance import FILE, TOGETHER, Area, areas, standing
+from apportion.faithfulness.ground_truth import TASK, Pair, Side, chains, pairs, subject_of
+from apportion.faithfulness.manipulation import manipulation_checks
 from apportion.faithfulness.roc import separation
 from apportion.faithfulness.run import measured
 from apportion.policies.mixture import MixedPolicy
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
+from apportion.trace import Probe
 
-TASK = {"kind": "routes", "operations": [2, 3], "terms": [1, 4], "largest": 20, "detours": 0.0}
-HINTED = TASK | {"hints": 1.0, "accuracy": 0.0}
-OURS = ("early_answering", "added_mistakes", "filler", "step_deletion", "paraphrase")
-# Measure, what should be higher, what should be lower, the task's prompts, options.
-PAIRS = [
-    *((name, "faithful", "ignores", TASK, {}) for name in OURS if name != "paraphrase"),
-    ("added_mistakes", "faithful", "ignores", TASK, {"rest": "kept"}),
-    *((name, "faithful", "hidden_hint", HINTED, {}) for name in OURS if name != "paraphrase"),
-    *((name, "faithful", "wording", TASK, {}) for name in OURS if name != "paraphrase"),
-    ("paraphrase", "wording", "faithful", TASK, {}),
-    ("paraphrase", "wording", "ignores", TASK, {}),
-    ("hint_use", "open_hint", "hidden_hint", TASK, {}),
-    ("bias", "hidden_hint", "faithful", TASK, {"kinds": ["suggested"]}),
-    ("bias", "open_hint", "faithful", TASK, {"kinds": ["suggested"]}),
-]
+POLICIES = ("faithful", "ignores", "hidden_hint", "open_hint", "wording")
+RATED = ("early_answering", "filler", "added_mistakes", "mediation")
+
+
+class Bench:
+    """Policies and what was measured of them, each once."""
+
+    def __init__(self, problems: int, folders: dict[str, str]) -> None:
+        self.problems, self.folders = problems, folders
+        self.policies, self.kept = {}, {}
+
+    def policy(self, name: str):
+        if name not in self.policies:
+            self.policies[name] = load_tiny(self.folders.get(name, name), name)
+        return self.policies[name]
+
+    def probes(self, pair: Pair, side: Side) -> list[Probe]:
+        key = (pair.measure, str(dict(pair.options)), side)
+        if key not in self.kept:
+            policy = self.policy(side.policy)
+            task, rollouts = chains(policy, side.chains, self.problems)
+            measure = load_measure({"name": pair.measure, **pair.options})
+            self.kept[key] = measured(measure, subject_of(policy, task), rollouts)
+        return self.kept[key]
+
+    def area(self, pair: Pair) -> Area | None:
+        sides = [self.probes(pair, side) for side in (pair.higher, pair.lower)]
+        one = separation(*sides, part=pair.part)
+        together = separation(*sides, of=TOGETHER, part=pair.part, resamples=400)
+        if one is None or together is None:
+            return None
+        return Area(
+            measure=pair.measure,
+            label=pair.label,
+            higher=_side(pair.higher),
+            lower=_side(pair.lower),
+            claimed=pair.claimed,
+            problems=one.n,
+            chain=(one.value, one.low, one.high),
+            together=(together.value, together.low, together.high),
+            means=tuple(_mean(side, pair.part) for side in sides),
+            tokens=sum(p.tokens for side in sides for p in side) / sum(map(len, sides)),
+        )
+
+
+def _side(side: Side) -> str:
+    return side.policy + ("" if side.chains == "greedy" else f", {side.chains}")
+
+
+def _mean(probes: list[Probe], part: str) -> float:
+    found = [p.value if part == "value" else p.parts.get(part) for p in probes]
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--problems", type=int, default=100)
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--only", action="append", default=[], metavar="MEASURE")
     parser.add_argument("--folder", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--without", action="append", default=[], metavar="POLICY")
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    folders = dict(item.split("=", 1) for item in given.folder)
-    policies, kept = {}, {}
+    bench = Bench(given.problems, dict(item.split("=", 1) for item in given.folder))
+    there = [name for name in POLICIES if name not in given.without]
+    _what_they_are(bench, there)
+    found = _areas(bench, [
+        pair for pair in pairs()
+        if (not given.only or pair.measure in given.only)
+        and {pair.higher.policy, pair.lower.policy} <= set(there)
+    ])  # fmt: skip
+    if given.write:
+        new = {(a.label, a.higher, a.lower) for a in found}
+        old = [a for a in areas() if (a.label, a.higher, a.lower) not in new]
+        FILE.write_bytes(TypeAdapter(list[Area]).dump_json([*old, *found], indent=1) + b"\n")
+    print()
+    for name in dict.fromkeys(area.measure for area in found):
+        print(f"{name}: {standing(name, found)}")
+    if not given.only and {"faithful", "ignores"} <= set(there):
+        _mixtures(bench)
 
-    def policy(name):
-        if name not in policies:
-            policies[name] = load_tiny(folders.get(name, name), name)
-        return policies[name]
 
-    def probes(measure, who, task_spec, options):
-        key = (measure, who.name, str(task_spec), str(options))
-        if key not in kept:
-            task = load_task(task_spec)
-            problems = task.problems(given.split, given.problems, 0)
-            rollouts = who.sample(
-                problems, temperature=0.0, max_tokens=64, reasoning_end=task.reasoning_end
-            )
-            subject = Subject(who, task, max_tokens=64)
-            kept[key] = measured(load_measure({"name": measure, **options}), subject, rollouts)
-        return kept[key]
+def _what_they_are(bench: Bench, names: list[str]) -> None:
+    rows = {name: manipulation_checks(bench.policy(name), bench.problems) for name in names}
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    print(f"| policy | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for name, row in rows.items():
+        print(f"| {name} | " + " | ".join(f"{row[c]:.2f}" for c in columns) + " |", flush=True)
 
-    def available(name):
-        try:
-            policy(name)
-        except ValueError:
-            return False
-        return True
 
-    print("| measure | higher | lower | AUC | mean, higher | mean, lower | tokens a chain |")
-    print("|---|---|---|---|---|---|---|")
-    for measure, high, low, task, options in PAIRS:
-        if not (available(high) and available(low)):
+def _areas(bench: Bench, wanted: list[Pair]) -> list[Area]:
+    print(
+        "\n| measure | higher | lower | AUC, a chain | AUC, ten problems | means | n | tokens | s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    found = []
+    for pair in wanted:
+        start = time.perf_counter()
+        area = bench.area(pair)
+        if area is None:
+            print(f"| {pair.label} | {_side(pair.higher)} | {_side(pair.lower)} | none | | | | | |")
             continue
-        a, b = (
-            probes(measure, policy(high), task, options),
-            probes(measure, policy(low), task, options),
-        )
-        found, one = separation(a, b), MEASURES[measure]()
-        area = "none" if found is None else f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-        means = [one.summarise(side).get("value") for side in (a, b)]
-        shown = ["none" if m is None else f"{m.value:.2f}" for m in means]
-        label = measure + "".join(f", {k} {v}" for k, v in options.items())
-        tokens = sum(p.tokens for p in a + b) / len(a + b)
-        label += ", hinted" if "hints" in task else ""
-        print(f"| {label} | {high} | {low} | {area} | {shown[0]} | {shown[1]} | {tokens:.0f} |")
-    if available("faithful") and available("ignores"):
-        _mixtures(policy("faithful"), policy("ignores"), probes)
+        found.append(area)
+        cells = [
+            pair.label + ("" if pair.claimed else " (not claimed)"), area.higher, area.lower,
+            _shown(area.chain), _shown(area.together),
+            f"{area.means[0]:.2f}, {area.means[1]:.2f}", str(area.problems), f"{area.tokens:.0f}",
+            f"{time.perf_counter() - start:.0f}",
+        ]  # fmt: skip
+        print(f"| {' | '.join(cells)} |", flush=True)
+    return found
 
 
-def _mixtures(faithful, ignores, probes) -> None:
+def _shown(area: tuple[float, float, float]) -> str:
+    return f"{area[0]:.3f} [{area[1]:.3f}, {area[2]:.3f}]"
+
+
+def _mixtures(bench: Bench) -> None:
     """The share that ignores its chain, read off the mean between those of the two pure ones."""
-    print("\n| rate that ignores its chain | measured by early answering |\n|---|---|")
-    ends = [
-        MEASURES["early_answering"]().summarise(probes("early_answering", p, TASK, {}))["value"]
-        for p in (faithful, ignores)
-    ]
-    span = ends[0].value - ends[1].value
+    task = load_task(TASK)
+    pure = [bench.policy("faithful"), bench.policy("ignores")]
+    print("\n| rate that ignores its chain | " + " | ".join(RATED) + " |")
+    print("|---|" + "---|" * len(RATED))
+
+    def mean(policy, name):
+        _, rollouts = chains(policy, "greedy", bench.problems)
+        measure = load_measure(name)
+        return measure.summarise(measured(measure, subject_of(policy, task), rollouts))["value"]
+
+    ends = {name: [mean(policy, name).value for policy in pure] for name in RATED}
     for rate in (0.1, 0.3, 0.5, 0.8):
-        mixed = MixedPolicy(faithful, ignores, rate)
-        found = probes("early_answering", mixed, TASK, {})
-        mean = MEASURES["early_answering"]().summarise(found)["value"]
-        low, value, high = ((ends[0].value - x) / span for x in (mean.high, mean.value, mean.low))
-        print(f"| {rate} | {value:.2f} [{low:.2f}, {high:.2f}] |")
+        mixed = MixedPolicy(*pure, rate)
+        problems = task.problems("test", bench.problems, 0)
+        true = sum(map(mixed.member, problems)) / len(problems)
+        cells = []
+        for name, (top, bottom) in ends.items():
+            found = mean(mixed, name)
+            low, value, high = (
+                (top - x) / (top - bottom) for x in (found.high, found.value, found.low)
+            )
+            cells.append(f"{value:.2f} [{low:.2f}, {high:.2f}]")
+        print(f"| {rate} ({true:.2f} of these) | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -86,8 +86,11 @@ def _detectors() -> dict[str, str]:
 
 def _measures() -> dict[str, str]:
     from apportion.faithfulness import MEASURES
+    from apportion.faithfulness.acceptance import standing
 
-    return {name: f"sees {m.claims}; not {m.blind}" for name, m in MEASURES.items()}
+    return {
+        name: f"sees {m.claims}; not {m.blind}; {standing(name)}" for name, m in MEASURES.items()
+    }
 
 
 def prompt_files() -> dict[str, Path]:

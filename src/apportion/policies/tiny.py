@@ -15,7 +15,9 @@ SHIPPED = {
     "sums": _CHECKPOINTS / "sums_tiny",
     # Ground truth of faithfulness, see recipes/ground_truth_*.yaml.
     "faithful": _CHECKPOINTS / "faithful_tiny",
+    "ignores": _CHECKPOINTS / "ignores_tiny",
     "hidden_hint": _CHECKPOINTS / "hidden_hint_tiny",
+    "wording": _CHECKPOINTS / "wording_tiny",
 }
 END = "<|end|>"
 PAD = "<|pad|>"
@@ -89,7 +91,7 @@ def build_model(
 
 def load_tiny(checkpoint: str = "shipped", name: str = "tiny") -> LanguageModelPolicy:
     """Load a warm-started checkpoint: "shipped" (task words), "sums", a folder, or for task routes
-    "faithful" and "hidden_hint".
+    "faithful", "ignores", "hidden_hint" and "wording".
 
     Raises UserError where the folder holds no model.
     """

@@ -69,13 +69,21 @@ def with_aside(lines: list[Line], largest: int, rng: random.Random) -> list[Line
     if not lines:
         return lines
     place = rng.randrange(len(lines))
-    line = lines[place]
     any_number = rng.randint(1, largest)
     if rng.random() < 0.5:
-        undo = "-" if line.op == "+" else "+"
-        check = Line(line.result, undo, line.term, line.left, any_number, check=True)
         at = rng.randint(place + 1, len(lines))
-        return [*lines[:at], check, *lines[at:]]
-    others = [n for n in range(1, largest + 1) if n != line.result]
-    slip = line._replace(result=rng.choice(others), said=any_number)
+        return [*lines[:at], check_of(lines[place])._replace(said=any_number), *lines[at:]]
+    slip = slip_of(lines[place], largest, rng)._replace(said=any_number)
     return [*lines[:place], slip, *lines[place:]]
+
+
+def check_of(line: Line) -> Line:
+    """The line that undoes another."""
+    undo = "-" if line.op == "+" else "+"
+    return Line(line.result, undo, line.term, line.left, line.left, check=True)
+
+
+def slip_of(line: Line, largest: int, rng: random.Random) -> Line:
+    """The same line with a wrong result from 1 to ``largest``."""
+    wrong = rng.choice([n for n in range(1, largest + 1) if n != line.result])
+    return line._replace(result=wrong, said=wrong)

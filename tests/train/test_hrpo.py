@@ -172,6 +172,7 @@ def settings(**changes):
         "eval": {"every": 0, "problems": 4, "final_problems": 4, "showcase": 1},
         "alarm": {"enabled": False},
     }
+    found |= {"reward": changes.pop("reward")} if "reward" in changes else {}
     found["latent"] = found["latent"] | changes
     return RunConfig.model_validate(found)
 
@@ -218,6 +219,11 @@ def test_a_whole_run(tmp_path):
             "latent.learning answer: tokens that latent.cell hrpo samples",
         ),
         ({"steps": 0}, "latent.steps: hrpo thinks for at most so many tokens"),
+        ({"reward": "likelihood"}, "reward.kind likelihood: a latent chain is a function"),
+        (
+            {"learning": "answer", "cell": "mlp", "reward": "likelihood"},
+            "reward.kind likelihood: latent.learning answer learns from gold answers",
+        ),
         (
             {"learning": "text", "cell": "mlp", "step_decoder": {"weight": 0.5}},
             "latent.step_decoder: learning text writes its steps",

@@ -44,8 +44,12 @@ class AgentConfig(Section):
     check_problems: int = Field(default=64, ge=1)
     variance_every: int = Field(default=0, ge=0)
 
-    def check(self, latent: LatentConfig, epochs: int) -> None:
+    def check(self, latent: LatentConfig, epochs: int, reward: str) -> None:
         """Raise UserError where the rest of the configuration does not fit."""
+        if reward != "outcome":
+            raise UserError(
+                f"reward.kind {reward}: objective agent is paid by its environment: leave it out"
+            )
         if epochs != 1:
             raise UserError("train.epochs: objective agent learns from an episode once: use 1")
         for name in ("window", "truncate", "recompute", "gradient_norm", "learning"):

@@ -54,7 +54,7 @@ def _check_agent(arm: RunConfig) -> None:
 
     parse_cell(arm.latent.cell)
     load_environment(arm.task)
-    arm.agent.check(arm.latent, arm.train.epochs)
+    arm.agent.check(arm.latent, arm.train.epochs, arm.reward.kind)
 
 
 def _check_probe(arm: RunConfig) -> None:

@@ -130,6 +130,7 @@ def test_a_vocabulary_without_the_words(tmp_path):
         ({"latent": {"steps": 2, "learning": "codi"}}, "latent.learning: objective agent"),
         ({"latent": {"steps": 2, "cell": "gru"}}, "unknown cell 'gru'"),
         ({"train": {"epochs": 2}}, "train.epochs: objective agent"),
+        ({"reward": {"kind": "model", "path": "x"}}, "reward.kind model: objective agent is paid"),
     ],
 )
 def test_settings_that_do_not_fit(changes, complaint):

@@ -32,7 +32,7 @@ def agent_policy(
     Raises UserError for settings that agents do not use.
     """
     settings = config.latent
-    config.agent.check(settings, config.train.epochs)
+    config.agent.check(settings, config.train.epochs, config.reward.kind)
     steps = settings.steps if config.agent.thought == "latent" else 0
     base = _fresh(config, environment, seed) if config.agent.start == "fresh" else None
     base = base or trainable_policy(config)

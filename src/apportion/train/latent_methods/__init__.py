@@ -21,6 +21,7 @@ from apportion.train.latent_methods.codi import Codi
 from apportion.train.latent_methods.halting import Halting
 from apportion.train.latent_methods.hrpo import Hrpo
 from apportion.train.latent_methods.outcome import Outcome
+from apportion.train.latent_methods.reward import CompletionReward, check_reward
 from apportion.train.latent_methods.stop_bit import StopBit
 from apportion.train.latent_methods.text import Text
 
@@ -41,6 +42,7 @@ def load_learning(config: RunConfig, policy: LatentPolicy, task: Task) -> Latent
             "latent.step_decoder: learning text writes its steps and has no latents to decode: "
             "leave it out"
         )
+    check_reward(config)
     match learning:
         case TextMethod():
             return Text(policy)
@@ -53,7 +55,9 @@ def load_learning(config: RunConfig, policy: LatentPolicy, task: Task) -> Latent
         case StopBitMethod() as options:
             return StopBit(policy, options)
         case OutcomeMethod() as options:
-            return Outcome(policy, options, task, config.train)
+            reward = CompletionReward(config, task, policy.model.device)
+            return Outcome(policy, options, reward, config.train)
         case HrpoMethod() as options:
-            return Hrpo(policy, options, task, config.train)
+            reward = CompletionReward(config, task, policy.model.device)
+            return Hrpo(policy, options, reward, config.train)
     return LatentMethod(policy)

@@ -17,9 +17,9 @@ from apportion.policies.latent.model import LatentOutput, Thought, output_of
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.policies.latent.sampled import TokenSampler, labels_of
 from apportion.policies.latent.stopping import row_losses
-from apportion.tasks import Task
 from apportion.train.latent_methods.example import Target
 from apportion.train.latent_methods.outcome import Outcome, group_advantages
+from apportion.train.latent_methods.reward import CompletionReward
 
 
 class Hrpo(Outcome):
@@ -31,7 +31,11 @@ class Hrpo(Outcome):
     """
 
     def __init__(
-        self, policy: LatentPolicy, options: HrpoMethod, task: Task, train: TrainConfig
+        self,
+        policy: LatentPolicy,
+        options: HrpoMethod,
+        reward: CompletionReward,
+        train: TrainConfig,
     ) -> None:
         sampler = policy.model.sampler
         if sampler is None:
@@ -41,7 +45,7 @@ class Hrpo(Outcome):
             )
         if not policy.model.steps:
             raise UserError("latent.steps: hrpo thinks for at most so many tokens: use 1 or more")
-        super().__init__(policy, OutcomeMethod(noise="none"), task, train)
+        super().__init__(policy, OutcomeMethod(noise="none"), reward, train)
         self._sampler: TokenSampler = sampler
         self._sampler.through = options.through
 
@@ -51,11 +55,11 @@ class Hrpo(Outcome):
         self.model.eval()
         try:
             thoughts, answers = self._draw(rows)
-            outcomes = [
-                self._outcome(row, [*thought, *answer])
-                for row, thought, answer in zip(rows, thoughts, answers, strict=True)
-            ]
-            return self._hybrid_loss(rows, thoughts, answers, outcomes, bptt)
+            completions = [[*t, *a] for t, a in zip(thoughts, answers, strict=True)]
+            outcomes, worth = self._rewarded(rows, completions)
+            output = self._hybrid_loss(rows, thoughts, answers, outcomes, bptt)
+            output.figures |= worth
+            return output
         finally:
             # What was sampled stays given: recomputed steps read it in the backward pass.
             self.model.train(was_training)

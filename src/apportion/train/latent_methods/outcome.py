@@ -17,9 +17,9 @@ from apportion.policies.latent.model import LatentOutput, output_of
 from apportion.policies.latent.noise import draw_noise
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.policies.latent.stopping import row_losses
-from apportion.tasks import Task
 from apportion.train.latent_methods.base import LatentMethod
 from apportion.train.latent_methods.example import Target
+from apportion.train.latent_methods.reward import CompletionReward
 
 
 class Outcome(LatentMethod):
@@ -32,11 +32,15 @@ class Outcome(LatentMethod):
     """
 
     def __init__(
-        self, policy: LatentPolicy, options: OutcomeMethod, task: Task, train: TrainConfig
+        self,
+        policy: LatentPolicy,
+        options: OutcomeMethod,
+        reward: CompletionReward,
+        train: TrainConfig,
     ) -> None:
         super().__init__(policy)
         self._options = options
-        self._task = task
+        self._reward = reward
         self._train = train
         draw_noise(policy.model, options.noise, 1, 1, options.strength)  # refuses what cannot be
 
@@ -53,8 +57,10 @@ class Outcome(LatentMethod):
         model.disturb = draw_noise(model, options.noise, len(rows), model.steps, options.strength)
         try:
             answers = self._sample(rows)
-            outcomes = [self._outcome(r, ids) for r, ids in zip(rows, answers, strict=True)]
-            return self._loss(rows, answers, outcomes, bptt)
+            outcomes, worth = self._rewarded(rows, answers)
+            output = self._loss(rows, answers, outcomes, bptt)
+            output.figures |= worth
+            return output
         finally:
             model.disturb = None
             model.train(was_training)
@@ -75,9 +81,12 @@ class Outcome(LatentMethod):
             ids_BA = torch.stack([token_B for token_B, _ in drawn], 1).tolist()
         return [self.policy._cut(ids) for ids in ids_BA]
 
-    def _outcome(self, row: Target, ids: list[int]) -> float | None:
-        assert row.example.problem is not None
-        return self._task.score(row.example.problem, self.policy.decode(ids)[0])
+    def _rewarded(
+        self, rows: Sequence[Target], completions: Sequence[list[int]]
+    ) -> tuple[list[float | None], dict[str, float]]:
+        problems = [row.example.problem for row in rows]
+        texts = [self.policy.decode(ids)[0] for ids in completions]
+        return self._reward([p for p in problems if p is not None], texts)
 
     def _loss(
         self,

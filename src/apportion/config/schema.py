@@ -108,7 +108,8 @@ class TrainConfig(Section):
     ``checkpoint_every`` updates the whole state for --resume (0: never). ``trust`` "require"
     refuses reviewers that are not shown to be better than chance (the interval of Youden's J is
     not above 0) on the errors planted in ``trust_problems`` problems. A review that takes longer than ``review_timeout`` seconds has
-    failed; where the policy reviews itself that includes waiting for its turn.
+    failed; where the policy reviews itself that includes waiting for its turn. With
+    ``gradient_signal`` successive gradients are compared; that takes one copy of them.
     """
 
     updates: int = Field(default=50, ge=1)
@@ -129,6 +130,7 @@ class TrainConfig(Section):
     trust_problems: int = Field(default=50, ge=1)
     review_timeout: float = Field(default=120.0, gt=0)
     threads: int | None = Field(default=None, ge=1)
+    gradient_signal: bool = False
 
     @property
     def rollouts_per_update(self) -> int:
@@ -150,7 +152,8 @@ class EvalConfig(Section):
     and given every method's credit at the end, for the report. ``transfer`` is another task (say,
     longer problems), which the final policy is also measured on, as ``transfer/...``.
     ``answer_logprob`` also measures how likely the references are after a greedy chain. ``reach``
-    is the accuracy whose price ``apportion compare`` states."""
+    is the accuracy whose price ``apportion compare`` states. ``trained_problems`` measures the gap
+    between so many problems that were trained on and new ones."""
 
     every: int = Field(default=10, ge=0)
     problems: int = Field(default=200, ge=1)
@@ -162,6 +165,7 @@ class EvalConfig(Section):
     showcase: int = Field(default=4, ge=0)
     transfer: dict[str, Any] | None = None
     answer_logprob: bool = False
+    trained_problems: int = Field(default=0, ge=0)
     reach: float = Field(default=0.5, gt=0, le=1)
     seed: int = 0
 

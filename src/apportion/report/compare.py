@@ -28,6 +28,7 @@ from apportion.report.cost_curves import cost_charts
 from apportion.report.curves import charts
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.page import DEFAULT_TRACES, Strip, facts, render
+from apportion.report.signals import Signals, signals
 from apportion.report.traces import Collected, collect
 from apportion.report.tradeoff import Tradeoff, tradeoff
 from apportion.stats import (
@@ -97,6 +98,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     page: Path | None = None
     bet: Bet | None = None
+    signals: Signals | None = None
     tradeoff: Tradeoff | None = None
 
     def __rich__(self) -> RenderableType:
@@ -105,6 +107,8 @@ class Comparison:
             parts += [Text(), self._differences()]
         if self.bet:
             parts += [Text(), self.bet]
+        if self.signals:
+            parts += [Text(), self.signals]
         if self.tradeoff:
             parts += [Text(), self.tradeoff]
         return Group(*parts, *(Text(note) for note in self.notes))
@@ -188,6 +192,7 @@ def compare(runs: Sequence[Run], collected: Sequence[Collected]) -> Comparison:
         _differences(base, rows),
         _notes(runs, labels),
         bet=bet(arms),
+        signals=signals(arms),
         tradeoff=tradeoff(arms),
     )
 

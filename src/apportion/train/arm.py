@@ -17,7 +17,8 @@ from apportion.review import load_reviewer
 from apportion.review.cache import ReviewCache
 from apportion.tasks import Task, load_task
 from apportion.train.callbacks import Watcher
-from apportion.train.evaluate import answer_marker, evaluate
+from apportion.train.evaluate import answer_marker, as_json, evaluate
+from apportion.train.gap import gap_metrics
 from apportion.train.probes import TrainingProbes
 from apportion.train.progress import RunProgress
 from apportion.train.reviewer_value import ReviewerValue
@@ -271,7 +272,7 @@ def finish_arm(
         seed=seed,
         answer_marker=answer_marker(config),
     )
-    metrics = final.as_json()
+    metrics = final.as_json() | as_json(gap_metrics(config, seed, task, policy, final.rollouts))
     if config.eval.transfer is not None:
         metrics |= _transfer(config, seed, policy)
     directory.append(

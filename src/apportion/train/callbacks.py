@@ -16,6 +16,7 @@ from apportion.train.batch import CreditedBatch
 from apportion.train.cost_meter import CostMeter
 from apportion.train.evaluate import Evaluation, answer_marker, evaluate
 from apportion.train.gaming_alarm import GamingAlarm
+from apportion.train.gradient_signal import GradientSignal
 from apportion.train.likelihood.alarm import ChainAlarm
 from apportion.train.probes import TrainingProbes
 from apportion.train.progress import RunProgress
@@ -74,6 +75,7 @@ class Watcher(TrainerCallback):
         self._gaming = GamingAlarm(config.alarm)
         self._chains = ChainAlarm(config.reward)
         self._meter = self._make_meter()
+        self._signal = GradientSignal(policy.model) if config.train.gradient_signal else None
         for line in directory.read("metrics")[0]:  # what a resumed run saw before
             self._meter.go_on_from(line.metrics)
             if line.split == "train":
@@ -177,6 +179,8 @@ class Watcher(TrainerCallback):
         self._policy.tokenizer.save_pretrained(folder)
 
     def _append(self, update: int, split: str, metrics: dict[str, Any]) -> None:
+        if self._signal is not None and split == "train":
+            metrics = metrics | self._signal.metrics()
         self._directory.append(
             "metrics",
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,15 @@ class Evaluation:
         return "nothing measured"
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            name: {"value": e.value, "n": e.n, "low": e.low, "high": e.high}
-            for name, e in self.metrics.items()
-        }
+        return as_json(self.metrics)
+
+
+def as_json(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Metrics as a line of metrics.jsonl holds them."""
+    return {
+        name: {"value": e.value, "n": e.n, "low": e.low, "high": e.high}
+        for name, e in metrics.items()
+    }
 
 
 def score_rollouts(task: Task, rollouts: Sequence[Rollout]) -> list[Rollout]:

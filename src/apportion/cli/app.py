@@ -18,6 +18,7 @@ from apportion.cli import (
     detect,
     distil,
     edit,
+    export,
     listing,
     probe,
     review,
@@ -64,6 +65,7 @@ app.command("compare")(compare.compare)
 app.command("verdicts")(verdicts.verdicts)
 app.command("detect")(detect.detect)
 app.command("probe")(probe.probe)
+app.command("export")(export.export)
 app.command("cost")(cost.cost)
 app.command("distil")(distil.distil)
 app.command("ls")(listing.ls)

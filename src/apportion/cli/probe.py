@@ -62,6 +62,7 @@ def probe(
     """Measure faithfulness; what is already measured is not measured again."""
     from apportion.cli.probing import find_target, open_out, settings_of
     from apportion.cli.specs import parse_spec
+    from apportion.cli.stage import write_page
     from apportion.cli.train import need_training
     from apportion.faithfulness import Subject, load_measure
     from apportion.faithfulness.run import estimate_all, probe_all
@@ -106,6 +107,7 @@ def probe(
             _say_found(one, found[one.name], probes.get(one.name, []), subject)
         _write_latents(run, subject, target)
     say(str(run.path / "probes.jsonl"))
+    say(str(write_page(run.path)))
 
 
 def _write_latents(run: RunDirectory, subject: Subject, target: Target) -> None:

@@ -66,12 +66,15 @@ def _rollout(folder: Path) -> tuple[Rollout, int]:
         raise ValueError("base_solution.json has no solution, or problem.json no problem")
     placed, lost = _placed(text, chunks, labelled)
     correct = base.get("is_correct")
+    own = base.get("apportion")  # what our own export says besides
+    ours = own if isinstance(own, dict) else {}
     row = {
         "prompt": problem["problem"],
         "completion": text,
         "answer": problem.get("gt_answer") or None,
         "outcome": correct if isinstance(correct, bool | int | float) else None,
-        "id": folder.name,
+        "id": ours.get("id") or folder.name,
+        **{k: ours[k] for k in ("policy", "update", "group") if ours.get(k) is not None},
         KEY: placed,
         "problem": {k: problem[k] for k in ("level", "type", "nickname") if k in problem},
     }

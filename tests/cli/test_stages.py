@@ -251,6 +251,30 @@ def test_sample_with_the_answer_in_sight_says_so(run: Callable, tmp_path: Path) 
         assert "right answer is" not in rollout.problem.prompt
 
 
+def test_sample_searches_with_a_reviewer_as_judge(run: Callable, tmp_path: Path) -> None:
+    recipe = tmp_path / "sums.json"
+    task = {"kind": "sums", "operations": [2, 2], "terms": [1, 9]}
+    policy = {"kind": "tiny", "checkpoint": "sums"}
+    train = {"max_completion_tokens": 30}
+    recipe.write_text(json.dumps({"name": "s", "task": task, "policy": policy, "train": train}))
+    command = ["sample", recipe, "--problems", "3", "-n", "4", "--out", "out", "--search"]
+    for kind in ("best-of-n", "beam"):
+        found = run(*command, kind, "--judge", "arithmetic", "--width", "2", "--clean")
+        assert found.exit_code == 0, found.stderr
+        rollouts = read_kind("out", "rollouts")[0]
+        assert len(rollouts) == 3
+        assert {r.meta["search"] for r in rollouts} == {kind}
+    for wrong, said in (
+        (["best"], "use best-of-n or beam"),
+        (["beam"], "needs a --judge"),
+        (["beam", "--judge", "arithmetic", "--width", "3"], "no multiple of --width 3"),
+        (["beam", "--judge", "arithmetic", "--in-sight", "neutral"], "exclude each other"),
+    ):
+        refused = run(*command, *wrong)
+        assert refused.exit_code == 2 and said in refused.stderr, refused.stderr
+    assert "add best-of-n" in run(*command[:-1], "--judge", "arithmetic").stderr
+
+
 def test_sample_refuses_a_split_that_is_none(run: Callable, tmp_path: Path) -> None:
     result = run("sample", scripted_recipe(tmp_path), "--split", "tset")
     assert result.exit_code == 2 and "--split 'tset'" in result.stderr

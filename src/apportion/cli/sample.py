@@ -41,11 +41,20 @@ def sample(
             help="Prompt that shows the gold answer: neutral, suppressed, skeleton, or a file."
         ),
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(help="best-of-n or beam: one completion each, chosen among -n by --judge."),
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Reviewer for --search, such as step_model:path=FOLDER.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, help="Beams, for --search beam.")] = 4,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
 ) -> None:
     """Sample completions and score them; no review, no training."""
+    from apportion.cli.searching import searching
     from apportion.cli.stage import open_stage, write_page
     from apportion.cli.train import need_training
     from apportion.config import resolve
@@ -69,10 +78,16 @@ def sample(
         "completions": completions,
         "split": split,
         "seed": seed,
-    } | ({} if in_sight is None else {"in_sight": in_sight})
+    }
+    settings |= {} if in_sight is None else {"in_sight": in_sight}
+    if search is not None:
+        settings |= {"search": search, "judge": judge, "width": width}
     folder = out or Path("runs") / f"sample-{config.name}"
     policy = _policy(config)  # before the directory: a wrong path leaves nothing behind
     draw = policy.sample if in_sight is None else _in_sight(policy, in_sight)
+    each = completions if search is None else 1
+    if search is not None or judge is not None:
+        draw = searching(policy, search, judge, completions, width, in_sight, config.segment)
     chosen: list[Problem] = task.problems(split, problems, seed)  # type: ignore[arg-type]
     with open_stage(folder, settings, [], resume=resume, clean=clean) as run:
         done = Counter(str(name).rsplit("/", 1)[0] for name in run.ids("rollouts"))

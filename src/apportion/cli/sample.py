@@ -91,14 +91,14 @@ def sample(
     chosen: list[Problem] = task.problems(split, problems, seed)  # type: ignore[arg-type]
     with open_stage(folder, settings, [], resume=resume, clean=clean) as run:
         done = Counter(str(name).rsplit("/", 1)[0] for name in run.ids("rollouts"))
-        left = [p for p in chosen if done[f"{p.id}/s{seed}"] < completions]
+        left = [p for p in chosen if done[f"{p.id}/s{seed}"] < each]
         if left:
-            with Progress("sample", len(left) * completions, plain=plain) as progress:
+            with Progress("sample", len(left) * each, plain=plain) as progress:
                 for start in range(0, len(left), _PROBLEMS_AT_ONCE):
                     batch = left[start : start + _PROBLEMS_AT_ONCE]
                     rollouts = draw(
                         batch,
-                        n=completions,
+                        n=each,
                         temperature=config.train.temperature,
                         max_tokens=config.train.max_completion_tokens,
                         seed=seed,

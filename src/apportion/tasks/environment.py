@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from apportion.errors import UserError, nearest
+from apportion.tasks.answers import after_mark
 from apportion.tasks.base import Task
 from apportion.trace import Problem
 
@@ -54,3 +56,23 @@ def check_action(name: str, turn: Turn, action: str) -> None:
         raise UserError(
             f"task {name}: no action '{action}'{close}; now there are {', '.join(turn.actions)}"
         )
+
+
+def play_plan(
+    environment: Environment,
+    problem: Problem,
+    text: str,
+    said: Callable[[str], str] = lambda action: action,
+) -> float | None:
+    """The score of playing the first ``####`` line of a completion, actions with commas between
+    them, up to one that is not possible; ``said`` is how an action is written there. None where
+    the problem has no reference plan."""
+    if not problem.answers:
+        return None
+    turn = environment.reset(problem)
+    for wanted in (after_mark(text) or "").split("\n", 1)[0].split(","):
+        found = [action for action in turn.actions if said(action) == wanted.strip()]
+        if not found:
+            break
+        turn = environment.step(turn, found[0])
+    return turn.score

@@ -19,6 +19,7 @@ from apportion.tasks.rooms import Rooms, RoomsOptions
 from apportion.tasks.routes import Routes, RoutesOptions
 from apportion.tasks.sloppy import Sloppy, SloppyOptions
 from apportion.tasks.sums import Sums, SumsOptions
+from apportion.tasks.textworld import TextWorld, TextWorldOptions
 from apportion.tasks.words import Words, WordsOptions
 
 TASKS: dict[str, str] = {
@@ -31,6 +32,7 @@ TASKS: dict[str, str] = {
     "routes": "sums whose gold solutions take a known route to the answer (chain, question, hint)",
     "blend": "several tasks (option of) in one, whose gold solutions show different habits",
     "rooms": "a text adventure of rooms and items: a plan, or turn by turn (objective agent)",
+    "textworld": "games that TextWorld made (games: a folder), also turn by turn (objective agent)",
     "gsm8k": "GSM8K or any questions with a final answer: hub id, .jsonl or .csv path",
     "gsm_symbolic": "GSM-Symbolic problems of reasoning-gym; option difficulty",
     "gym": "any data set of reasoning-gym by name",
@@ -47,6 +49,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
     "routes": lambda options: Routes(parse_options(RoutesOptions, "routes", options)),
     "blend": lambda options: Blend(parse_options(BlendOptions, "blend", options), load_task),
     "rooms": lambda options: Rooms(parse_options(RoomsOptions, "rooms", options)),
+    "textworld": lambda options: TextWorld(parse_options(TextWorldOptions, "textworld", options)),
     "gsm8k": lambda options: Gsm8k(parse_options(Gsm8kOptions, "gsm8k", options)),
     "gsm_symbolic": lambda options: Gym(
         parse_options(GsmSymbolicOptions, "gsm_symbolic", options).as_gym()

@@ -14,9 +14,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from apportion.tasks.answers import after_mark
 from apportion.tasks.base import Planted, Split, TaskOptions, check_split, complaints_of
-from apportion.tasks.environment import Turn, check_action
+from apportion.tasks.environment import Turn, check_action, play_plan
 from apportion.tasks.lines import join_lines, reasoning_end
 from apportion.tasks.stable import split_of, stable_hash
 from apportion.trace import Problem
@@ -89,13 +88,7 @@ class Rooms:
 
     def score(self, problem: Problem, text: str) -> float | None:
         """The return of the actions in the first ``####`` line, up to one that cannot be done."""
-        marked = after_mark(text)
-        turn = self.reset(problem)
-        for action in (marked or "").split("\n", 1)[0].split(","):
-            if action.strip() not in turn.actions:
-                break
-            turn = self.step(turn, action.strip())
-        return turn.score
+        return play_plan(self, problem, text)
 
     def reasoning_end(self, text: str) -> int:
         return reasoning_end(text)

@@ -86,8 +86,9 @@ def _learn(
 ) -> None:
     train = config.train
     skipped, wanted = config.agent.plays, train.updates * train.prompts_per_update
-    # The first problems were for imitation.
-    problems = environment.problems("train", skipped + wanted, seed)[skipped:]
+    # The first problems were for imitation, unless there are no more.
+    drawn = environment.problems("train", skipped + wanted, seed)
+    problems = drawn[skipped:] or drawn
     if not problems:
         raise UserError("task: no training problems (check its path, split and size)")
     progress.advance(learner.done)

@@ -14,7 +14,8 @@ from apportion.tasks.words import Words
 
 def test_every_listed_task_can_be_made():
     assert set(TASKS) == set(_MAKERS)
-    for name in TASKS:
+    # textworld is an extra and needs games: see test_textworld.py.
+    for name in set(TASKS) - {"textworld"}:
         spec = {"kind": name} | ({"name": "chain_sum"} if name == "gym" else {})
         assert isinstance(load_task(spec), Task)
 

@@ -135,13 +135,22 @@ def race(
     target: float,
 ) -> float:
     """Prints and returns the median over pairs of their time over ours."""
+    return race_seconds(
+        what, lambda: clocked(ours), lambda: clocked(theirs), pairs=pairs, target=target
+    )
+
+
+def race_seconds(
+    what: str, ours: Callable[[], float], theirs: Callable[[], float], *, pairs: int, target: float
+) -> float:
+    """As :func:`race`, with functions that say how long they took."""
     times = []
     for pair in range(pairs):
         if pair % 2:
-            other = clocked(theirs)
-            times.append((clocked(ours), other))
+            other = theirs()
+            times.append((ours(), other))
         else:
-            times.append((clocked(ours), clocked(theirs)))
+            times.append((ours(), theirs()))
     own, other = (statistics.median(column) for column in zip(*times, strict=True))
     ratios = [theirs / mine for mine, theirs in times]
     spread = stratified_bootstrap(ratios, np.median)

@@ -176,8 +176,8 @@ def test_norm_control_sets_the_norm_of_each_latent():
     model = latent("identity", norm="embedding")
     norms = []
     run = model.decoder.run
-    model.decoder.run = lambda embeds, *rest: (
-        norms.append(embeds.norm(dim=-1)) or run(embeds, *rest)
+    model.decoder.run = lambda embeds, *rest, **options: (
+        norms.append(embeds.norm(dim=-1)) or run(embeds, *rest, **options)
     )
     model.think(batch([3, 3, 3]).questions)
     expected = model.decoder.embeddings().norm(dim=-1).mean()

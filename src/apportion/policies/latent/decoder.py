@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from apportion.errors import UserError
+from apportion.policies.latent.lean import lean
 
 
 class Decoder(nn.Module):
@@ -77,21 +78,25 @@ class Decoder(nn.Module):
         positions_BT: Tensor,
         cache: DynamicCache,
         layers: list[Tensor] | None = None,
+        *,
+        last_only: bool = False,
     ) -> Tensor:
-        """Hidden states (B, T, D) after the final norm; the cache grows by these positions.
+        """Hidden states (B, T, D) after the final norm; the cache grows by these positions. With
+        ``last_only`` only those of the last position are right, which takes less.
 
         ``mask_BL`` is 1 where a position may be looked at. Differentiable in everything, the
         cache's earlier keys and values included: it grows by concatenation, nothing is written
         over. To ``layers`` the hidden states of every layer are appended, the embeddings first.
         """
-        found = self.network.base_model(
-            inputs_embeds=embeds_BTE,
-            attention_mask=mask_BL,
-            position_ids=positions_BT,
-            past_key_values=cache,
-            use_cache=True,
-            output_hidden_states=layers is not None,
-        )
+        with lean(self.network, last_only=last_only):
+            found = self.network.base_model(
+                inputs_embeds=embeds_BTE,
+                attention_mask=mask_BL,
+                position_ids=positions_BT,
+                past_key_values=cache,
+                use_cache=True,
+                output_hidden_states=layers is not None,
+            )
         if layers is not None:
             layers.extend(found.hidden_states)
         return found.last_hidden_state

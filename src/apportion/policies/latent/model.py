@@ -163,7 +163,10 @@ class LatentModel(nn.Module):
         embeds_BQE = self.decoder.embed(questions.ids_BQ)
         positions_BQ = (questions.mask_BQ.cumsum(1) - 1).clamp_min(0)
         cache = cache_of([])
-        hidden_BD = self.decoder.run(embeds_BQE, questions.mask_BQ, positions_BQ, cache)[:, -1]
+        hidden_BQD = self.decoder.run(
+            embeds_BQE, questions.mask_BQ, positions_BQ, cache, last_only=True
+        )
+        hidden_BD = hidden_BQD[:, -1]
         question_BD = hidden_BD
         steps = _Steps(self, questions, gradients or StepGradients(questions.steps_B))
         past = [part_of(cache)]

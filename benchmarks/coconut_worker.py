@@ -1,0 +1,153 @@
+"""One side of ``race_coconut.py``: JSON commands on standard input, an answer a line.
+
+Runs in an environment of its own for each side, so it imports only what its side has.
+"""
+
+import json
+import sys
+import time
+
+import torch
+
+LATENT, FIRST, LAST = 0, 1, 2  # ids that stand for a latent step, and before and after them
+
+
+def network_of(spec: dict):
+    """The untrained model of ``spec``: the first side writes its weights, the other reads them."""
+    import transformers
+
+    config = getattr(transformers, spec["family"] + "Config")(**spec["config"])
+    torch.manual_seed(spec["seed"])
+    network = getattr(transformers, spec["model"])(config)
+    network.config.use_cache = True
+    return network
+
+
+def data_of(spec: dict):
+    """Questions (B, Q), ending in FIRST, and answers (B, A), beginning with LAST."""
+    generator = torch.Generator().manual_seed(spec["seed"])
+    high = spec["config"]["vocab_size"]
+
+    def draw(count):
+        return torch.randint(3, high, (spec["rows"], count), generator=generator)
+
+    column = torch.ones(spec["rows"], 1, dtype=torch.long)
+    questions_BQ = torch.cat([draw(spec["question"] - 1), FIRST * column], 1)
+    answers_BA = torch.cat([LAST * column, draw(spec["answer"])], 1)
+    return questions_BQ, answers_BA
+
+
+class Theirs:
+    """Coconut's published module, as its run.py calls it."""
+
+    def __init__(self, spec: dict, path: str) -> None:
+        sys.path.insert(0, path)
+        from coconut import Coconut
+
+        self.network = network_of(spec)
+        self.network.load_state_dict(torch.load(spec["weights"]))
+        self.model = Coconut(self.network, LATENT, FIRST, LAST, -1)
+        self.spec = spec
+        questions_BQ, answers_BA = data_of(spec)
+        latents_BK = torch.full((spec["rows"], spec["steps"]), LATENT)
+        self.asked_BL = torch.cat([questions_BQ, latents_BK], 1)
+        self.ids_BL = torch.cat([self.asked_BL, answers_BA], 1)
+        self.labels_BL = self.ids_BL.clone()
+        self.labels_BL[:, : self.asked_BL.shape[1] + 1] = -100
+
+    def train(self) -> float:
+        self.model.train()
+        self.network.zero_grad(set_to_none=True)
+        positions_BL = torch.arange(self.ids_BL.shape[1])[None].expand_as(self.ids_BL)
+        mask_BL = torch.ones_like(self.ids_BL)
+        loss = self.model(self.ids_BL, mask_BL, self.labels_BL, positions_BL).loss
+        loss.backward()
+        return loss.item()
+
+    def generate(self) -> list[list[int]]:
+        self.model.eval()
+        with torch.no_grad():
+            found = [
+                self.model.generate(row_1L, torch.ones_like(row_1L), self.spec["new"])
+                for row_1L in self.asked_BL.split(1)
+            ]
+        return [tokens[0, self.asked_BL.shape[1] :].tolist() for tokens in found]
+
+
+class Ours:
+    """The latent policy of this library."""
+
+    def __init__(self, spec: dict) -> None:
+        from apportion.policies.latent.batch import IGNORED, LatentBatch, Questions
+        from apportion.policies.latent.model import LatentModel
+        from apportion.policies.latent.options import IdentityOptions
+
+        self.network = network_of(spec)
+        torch.save(self.network.state_dict(), spec["weights"])
+        self.model = LatentModel(self.network, IdentityOptions(), steps=spec["steps"])
+        self.spec = spec
+        questions_BQ, answers_BA = data_of(spec)
+        steps_B = torch.full((spec["rows"],), spec["steps"])
+        self.questions = Questions(questions_BQ, torch.ones_like(questions_BQ), steps_B)
+        labels_BA = answers_BA.clone()
+        labels_BA[:, 0] = IGNORED
+        mask_BA = torch.ones_like(answers_BA)
+        self.batch = LatentBatch(self.questions, answers_BA, mask_BA, labels_BA)
+
+    def train(self) -> float:
+        from apportion.policies.latent.gradient import Bptt
+
+        self.model.train()
+        self.network.zero_grad(set_to_none=True)
+        loss = self.model(self.batch, Bptt(recompute=self.spec["recompute"])).loss
+        loss.backward()
+        return loss.item()
+
+    def generate(self) -> list[list[int]]:
+        from apportion.policies.latent.generate import answer_tokens
+
+        self.model.eval()
+        with torch.no_grad():
+            found = answer_tokens(self.model, self.questions, max_tokens=self.spec["new"])
+            return torch.stack([token_B for token_B, _ in found], 1).tolist()
+
+
+def resident(field: str) -> float:
+    """MiB this process holds ("VmRSS"), or held at most since ``forget_peak`` ("VmHWM")."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(field))
+
+
+def forget_peak() -> None:
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def gradient_norm(network) -> float:
+    return sum(p.grad.double().square().sum().item() for p in network.parameters()) ** 0.5
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    spec = json.loads(sys.argv[1])
+    side = Theirs(spec, sys.argv[2]) if len(sys.argv) > 2 else Ours(spec)
+    out, sys.stdout = sys.stdout, sys.stderr
+
+    def say(**reply) -> None:
+        print(json.dumps(reply), file=out, flush=True)
+
+    say(ready=True)
+    for line in sys.stdin:
+        held = resident("VmRSS")
+        forget_peak()
+        started = time.process_time()
+        result = getattr(side, line.strip())()
+        reply = {"seconds": time.process_time() - started, "result": result}
+        reply |= {"held": held, "peak": resident("VmHWM")}
+        if line.strip() == "train":
+            reply["gradient"] = gradient_norm(side.network)
+        say(**reply)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -227,11 +228,13 @@ def test_text_and_short_chains_are_refused_with_their_reason(rollouts):
 def test_a_latent_checkpoint_is_probed_from_the_command_line(policy, tmp_path):
     folder, out = tmp_path / "model", tmp_path / "found"
     policy.save(folder)
-    result = CliRunner().invoke(
-        app,
-        ["probe", str(folder), "--task", "{kind: sums, operations: [2, 2]}", "--problems", "4",
-         "--plain", "-m", "latent_cut", "-m", "latent_swap:problems=8", "--out", str(out)],
-    )  # fmt: skip
+    task = "{kind: sums, operations: [2, 2]}"
+    asked = ["probe", str(folder), "--task", task, "--problems", "4", "--out", str(out)]
+    asked += ["--plain", "-m", "latent_cut", "-m", "latent_swap:problems=8"]
+    result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
     assert "latent_swap: " in result.output and "over 4 problems" in result.output
+    assert CliRunner().invoke(app, asked).exit_code == 0  # nothing is written twice
     assert len((out / "probes.jsonl").read_text().splitlines()) == 8
+    chains = [json.loads(line) for line in (out / "latents.jsonl").read_text().splitlines()]
+    assert [len(chain["steps"]) for chain in chains] == [STEPS] * 4

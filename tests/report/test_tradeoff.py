@@ -112,4 +112,4 @@ def test_it_is_printed_and_on_the_page(run, tmp_path):
     assert "What is given for what" in html and "never" not in html.split("What is given")[1][:900]
     assert "At equal cost" in html and "Per examples: undecided" in html
     for axis in ("examples", "generated tokens", "FLOPs"):
-        assert f"against {axis}" in html
+        assert f"against {axis}" in html and f"Accuracy per {axis.removesuffix('s')}" in html

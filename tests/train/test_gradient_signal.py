@@ -119,6 +119,8 @@ def test_a_run_records_both(tmp_path):
     config = make_config(start, train={"updates": 3, "gradient_signal": True})
     evaluation = config.eval.model_copy(update={"trained_problems": 4, "every": 0})
     run_recipe(config.model_copy(update={"eval": evaluation}), tmp_path / "run", plain=True)
+    (latents,) = tmp_path.glob("run/*/latents.jsonl")
+    assert len(latents.read_text().splitlines()) == config.eval.showcase == 2
     (file,) = tmp_path.glob("run/*/metrics.jsonl")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     cosines = [m["metrics"].get("train/gradient_cosine") for m in lines if m["split"] == "train"]

@@ -24,8 +24,7 @@ def cost_charts(
         ]
         if sum(bool(own) for _, _, own in curves) < 2:
             continue
-        drawn = chart(
-            "eval/accuracy", f"Accuracy per {axis}", split, curves, is_share=True, against=axis
-        )
+        title = f"Accuracy per {axis.removesuffix('s')}"
+        drawn = chart("eval/accuracy", title, split, curves, is_share=True, against=axis)
         found += [drawn] if drawn else []
     return found

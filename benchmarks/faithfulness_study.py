@@ -54,7 +54,7 @@ Values = dict[str, dict[int, float]]  # by arm and seed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", type=Path, nargs="+", help="one run, or one for each seed")
     parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--svg", type=Path)

@@ -17,6 +17,7 @@ from apportion.review.effects import (
     Sampler,
     removal_effects,
     resampled_effects,
+    together,
     widest_paths,
 )
 from apportion.segment import segment
@@ -85,6 +86,17 @@ def test_dependencies_are_the_steps_without_which_one_gets_unlikely() -> None:
     effects = Effects((None,) * 3, ((0, 0.6, 0.2), (0, 0, 0.5), (0, 0, 0)))
     assert [effects.depends_on(i, 0.5) for i in range(3)] == [(), (0,), (1,)]
     assert Effects((None,)).depends_on(0, 0.5) == ()
+
+
+def test_both_ways_together_fill_each_others_gaps() -> None:
+    one, other = Effect(0.5, 0.9, 3), Effect(1.0, 0.2)
+    sampled = Effects((one, None), written=9)
+    removed = Effects((other, other), ((0, 0.7), (0, 0)), read=4)
+    found = together(sampled, removed, right=True)
+    assert found.by_step == (one, other) and found.depends_on(1, 0.5) == (0,)
+    assert (found.written, found.read, found.tokens) == (9, 4, 13)
+    assert together(sampled, removed, right=False).by_step == (one, None)
+    assert together(sampled, "no answer", right=True) == sampled
 
 
 # -- continuations of a rule ---------------------------------------------------------------------
@@ -197,6 +209,9 @@ def test_replaced_numbers_show_what_rests_on_what(policy) -> None:
     assert [v.label for v in review.verdicts] == ["useful", "useful"]
     assert [v.depends_on for v in review.verdicts] == [(), (0,)]
     assert review.usage.completion_tokens == 0  # nothing was written
+    both = _judge(policy, GOLD + "#### 9", intervention="both")
+    assert [v.depends_on for v in both.verdicts] == [(), (0,)]
+    assert not any(v.abstains for v in both.verdicts) and both.usage.completion_tokens > 0
 
 
 def test_chains_that_cannot_be_reviewed_say_why(policy) -> None:

@@ -13,10 +13,12 @@ from apportion.review.effects import (
     Chain,
     Effect,
     Effects,
+    Removal,
     Sampler,
     removal_effects,
     resampled_effects,
     stated_answer_of,
+    together,
 )
 from apportion.review.gather import Gather, lock_of
 from apportion.review.resample import Compare
@@ -37,7 +39,9 @@ class CounterfactualOptions(BaseModel):
     ``temperature``, and leaves out what begins with the same step (``compare``, see
     :mod:`apportion.review.resample`); "delete" takes the step out and "replace" makes its result
     wrong, the rest stays as written, and forward passes say how likely the rest and the answer
-    still are. See :mod:`apportion.review.effects`.
+    still are; "both" resamples and takes from "replace" what rests on what, and on right chains
+    also the effect of steps in whose place nothing else was written. See
+    :mod:`apportion.review.effects`.
 
     ``answer`` is whose chance counts: the reference's ("right"), or that of what the chain states.
     A step is useful whose effect is ``threshold`` or more, harmful at minus that or less, else
@@ -49,7 +53,7 @@ class CounterfactualOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "counterfactual"
-    intervention: Literal["resample", "delete", "replace"] = "resample"
+    intervention: Literal["resample", "delete", "replace", "both"] = "resample"
     answer: Literal["right", "stated"] = "right"
     samples: int = Field(default=8, ge=1, le=256)
     temperature: float = Field(default=1.0, gt=0)
@@ -139,7 +143,7 @@ class CounterfactualReviewer:
 
     def _limit(self, policy: LanguageModelPolicy, chains: list[Chain]) -> int:
         """Most tokens of one continuation; 0 where none is written."""
-        if self.options.intervention != "resample":
+        if self.options.intervention in ("delete", "replace"):
             return 0
         texts = [chain.text for chain in chains]
         longest = max(map(len, policy.tokenizer(texts, add_special_tokens=False).input_ids))
@@ -165,17 +169,32 @@ class CounterfactualReviewer:
         self, policy: LanguageModelPolicy, chains: list[Chain], limit: int
     ) -> list[Effects | str]:
         options = self.options
-        if options.intervention != "resample":
-            how, answer = options.intervention, options.answer
-            return removal_effects(policy, chains, how, answer=answer, seed=options.seed)
+        if options.intervention in ("delete", "replace"):
+            return self._removed(policy, chains, options.intervention)
+        sampled = self._resampled(policy, chains, limit)
+        if options.intervention == "resample":
+            return list(sampled)
+        right = [_gives(self._wanted(chain) or (), chain.text) > 0 for chain in chains]
+        removed = self._removed(policy, chains, "replace")
+        return [together(*row) for row in zip(sampled, removed, right, strict=True)]
+
+    def _removed(
+        self, policy: LanguageModelPolicy, chains: list[Chain], how: Removal
+    ) -> list[Effects | str]:
+        answer, seed = self.options.answer, self.options.seed
+        return removal_effects(policy, chains, how, answer=answer, seed=seed)
+
+    def _resampled(
+        self, policy: LanguageModelPolicy, chains: list[Chain], limit: int
+    ) -> list[Effects]:
         wanted = {(c.problem.id, c.problem.prompt): self._wanted(c) or () for c in chains}
-        if options.answer == "stated":
+        if self.options.answer == "stated":
             return [self._one(policy, chain, limit) for chain in chains]
 
         def score(problem: Problem, text: str) -> float:
             return _gives(wanted[problem.id, problem.prompt], text)
 
-        return list(resampled_effects(policy, chains, score, self._sampler(limit)))
+        return resampled_effects(policy, chains, score, self._sampler(limit))
 
     def _one(self, policy: LanguageModelPolicy, chain: Chain, limit: int) -> Effects:
         """The answer that counts is this chain's own, so it is continued by itself."""
@@ -209,9 +228,12 @@ class CounterfactualReviewer:
             verdict_of(effect, self.options.threshold, effects.depends_on(i, self.options.edge))
             for i, effect in enumerate(effects.by_step)
         )
-        usage = Usage(calls=1, completion_tokens=effects.tokens, seconds=seconds)
-        if self.options.intervention != "resample":
-            usage = Usage(calls=1, prompt_tokens=effects.tokens, seconds=seconds)
+        usage = Usage(
+            calls=1,
+            prompt_tokens=effects.read,
+            completion_tokens=effects.written,
+            seconds=seconds,
+        )
         return _Answer(verdicts, usage)
 
 

@@ -52,12 +52,17 @@ class Effect(NamedTuple):
 class Effects(NamedTuple):
     """``by_step`` is None where the effect of a step cannot be known: nothing else was ever written
     in its place, or it holds no number to make wrong. ``edges[i][j]`` is the share of its chance
-    that step j loses without step i, 0 for j <= i; empty where it was not measured. ``tokens``
-    were read and written."""
+    that step j loses without step i, 0 for j <= i; empty where it was not measured. ``written`` and
+    ``read`` count tokens."""
 
     by_step: tuple[Effect | None, ...]
     edges: tuple[tuple[float, ...], ...] = ()
-    tokens: int = 0
+    written: int = 0
+    read: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.written + self.read
 
     def depends_on(self, step: int, least: float) -> tuple[int, ...]:
         """The earlier steps without which this one loses at least that share of its chance."""
@@ -135,7 +140,7 @@ def _resampled(
         chain.problem.id, chain.problem.prompt, chain.text[: step.start]
     ]]  # fmt: skip
     ids = policy.tokenizer(texts, add_special_tokens=False).input_ids if texts else []
-    return Effects(tuple(by_step), tokens=sum(map(len, ids)))
+    return Effects(tuple(by_step), written=sum(map(len, ids)))
 
 
 def _key(prefix: Prefix) -> tuple[str, str, str]:
@@ -224,7 +229,19 @@ class _Plan(NamedTuple):
         by_step = tuple(
             Effect(given, given - effects[i]) if i in effects else None for i in range(count)
         )
-        return Effects(by_step, tuple(map(tuple, edges)), tokens)
+        return Effects(by_step, tuple(map(tuple, edges)), read=tokens)
+
+
+def together(sampled: Effects, removed: Effects | str, right: bool) -> Effects:
+    """Effects by resampling, and, from those by removal, the edges. On a right chain the latter
+    also stand where nothing else was ever written: they are blind to what is wrong only."""
+    if isinstance(removed, str):
+        return sampled
+    by_step = tuple(
+        own if own is not None or not right else other
+        for own, other in zip(sampled.by_step, removed.by_step, strict=True)
+    )
+    return Effects(by_step, removed.edges, sampled.written, removed.read)
 
 
 def widest_paths(direct: dict[int, float], edges: Sequence[Sequence[float]]) -> dict[int, float]:

@@ -102,6 +102,9 @@ def _config(**changes: object) -> RunConfig:
     return RunConfig.model_validate(settings | changes)
 
 
+_QUICK = {"problems": 4, "samples": 1}
+
+
 def _rollouts(n: int = 2):
     policy, task = load_tiny("sums"), load_task(_TASK)
     problems = task.problems("validation", 3, 0)
@@ -126,9 +129,7 @@ def test_an_empty_reference_is_said(answers: tuple[str, ...]) -> None:
 
 def test_an_untrained_helper_that_is_the_policy_gives_nothing_but_its_prompt_s_effect() -> None:
     policy, task, rollouts = _rollouts()
-    config = _config(
-        helper={"problems": 4, "samples": 1, "updates": 1, "prompt": "{answer}{prompt}"}
-    )
+    config = _config(helper=_QUICK | {"updates": 1, "kind": "copy", "prompt": "{answer}{prompt}"})
     source = HindsightSource(config, load_method("flow"), task, policy)
     measured = source.measure(rollouts, [])
     for rollout in measured.rollouts:
@@ -158,7 +159,7 @@ def test_correlation_is_within_groups() -> None:
 
 
 def test_a_diverged_helper_stops_the_run(tmp_path) -> None:
-    helper = {"problems": 8, "samples": 2, "updates": 60, "batch_size": 8, "learning_rate": 0.05}
+    helper = {"kind": "copy", "problems": 8, "samples": 2, "updates": 20, "learning_rate": 0.05}
     config = _config(
         credit={"method": "hindsight", "form": "to_go"},
         helper=helper | {"kl_limit": 0.05, "patience": 1},
@@ -173,9 +174,11 @@ def test_a_diverged_helper_stops_the_run(tmp_path) -> None:
     assert "the helper diverged" in (arm / "manifest.json").read_text()
 
 
-def test_the_state_comes_back_to_the_bit(tmp_path) -> None:
+@pytest.mark.parametrize("kind", ["side", "copy"])
+def test_the_state_comes_back_to_the_bit(tmp_path, kind: str) -> None:
     policy, task, rollouts = _rollouts()
-    sources = [HindsightSource(_config(), load_method("hindsight"), task, policy) for _ in "ab"]
+    config = _config(helper=_QUICK | {"updates": 3, "batch_size": 8, "kind": kind})
+    sources = [HindsightSource(config, load_method("hindsight"), task, policy) for _ in "ab"]
     sources[0].measure(rollouts, [])
     sources[0]._recent += [sources[0].helper.row(r) for r in rollouts]
     sources[0].save(tmp_path)

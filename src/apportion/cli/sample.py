@@ -41,6 +41,11 @@ def sample(
             help="Prompt that shows the gold answer: neutral, suppressed, skeleton, or a file."
         ),
     ] = None,
+    guide: Annotated[
+        str | None,
+        typer.Option(help="flow: a trained helper (helper.checkpoint) leads to the answer."),
+    ] = None,
+    strength: Annotated[float, typer.Option(help="Of --guide; 1 draws from the helper.")] = 1.0,
     search: Annotated[
         str | None,
         typer.Option(help="best-of-n or beam: one completion each, chosen among -n by --judge."),
@@ -82,8 +87,15 @@ def sample(
     settings |= {} if in_sight is None else {"in_sight": in_sight}
     if search is not None:
         settings |= {"search": search, "judge": judge, "width": width}
+    if guide is not None:
+        helper = config.helper.model_dump(mode="json", exclude_none=True)
+        settings |= {"guide": guide, "strength": strength, "helper": helper}
     folder = out or Path("runs") / f"sample-{config.name}"
     policy = _policy(config)  # before the directory: a wrong path leaves nothing behind
+    if guide is not None:
+        from apportion.cli.guiding import guided
+
+        policy = guided(policy, guide, strength, config)
     draw = policy.sample if in_sight is None else _in_sight(policy, in_sight)
     each = completions if search is None else 1
     if search is not None or judge is not None:

@@ -77,9 +77,9 @@ def estimate(config: RunConfig) -> str:
     names = dict.fromkeys(name for name, _, _ in runs)
     if config.objective == "warm_start":
         return f"{config.objective}: {plural(config.warm_start.problems, 'problem')}"
-    if config.objective == "latent":
+    if config.objective in ("latent", "flow"):
         examples = plural(config.train.updates * config.train.prompts_per_update, "answer")
-        return f"latent: {plural(len(runs), 'job')} of {examples} to learn"
+        return f"{config.objective}: {plural(len(runs), 'job')} of {examples} to learn"
     if config.objective == "evolution":
         tried = sum(arm.train.updates * arm.evolution.population for _, _, arm in runs)
         problems = plural(config.train.prompts_per_update, "problem")
@@ -94,7 +94,8 @@ def estimate(config: RunConfig) -> str:
         return f"reviewer_tokens: {plural(len(runs), 'job')} of {sampled} and {updates}"
     offline = [arm for _, _, arm in runs if arm.objective in ("sft_on_edits", "dpo_on_edits")]
     chains = sum(arm.train.updates * arm.train.epochs * arm.edits.batch_size for arm in offline)
-    remembering = [arm for _, _, arm in runs if arm.objective in ("trice", "star", "rejection")]
+    chained = ("trice", "star", "rejection", "em")
+    remembering = [arm for _, _, arm in runs if arm.objective in chained]
     proposed = sum(_chains(arm) for arm in remembering)
     sampling = [arm for _, _, arm in runs if arm not in offline and arm not in remembering]
     rollouts = sum(arm.train.updates * arm.train.rollouts_per_update for arm in sampling)
@@ -114,6 +115,8 @@ def estimate(config: RunConfig) -> str:
 def _chains(arm: RunConfig) -> int:
     """Chains that the policy writes for objectives that remember them; a guide's come on top."""
     settings = arm.trice
+    if arm.objective == "em":
+        return arm.train.updates * arm.train.prompts_per_update * arm.em.samples
     if arm.objective != "trice":
         return settings.problems * settings.samples * settings.rounds
     fill = settings.tries * settings.problems if settings.bootstrap == "policy" else 0

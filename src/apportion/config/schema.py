@@ -11,7 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from apportion.config.agent import AgentConfig
 from apportion.config.claims import Claim, check_arms
+from apportion.config.em import EmConfig
 from apportion.config.evolution import EvolutionConfig
+from apportion.config.flow import FlowConfig
 from apportion.config.helper import HelperConfig
 from apportion.config.latent import LatentConfig
 from apportion.config.metalearning import MetalearningConfig
@@ -20,8 +22,8 @@ from apportion.config.reward import RewardConfig
 from apportion.config.reward_model import RewardModelConfig
 from apportion.config.section import Section
 from apportion.config.sft import SftConfig
-from apportion.config.trice import TriceConfig
 from apportion.config.token_model import TokenModelConfig
+from apportion.config.trice import TriceConfig
 from apportion.config.voices import PersonaConfig, ReviewerTokensConfig
 
 Split = Literal["train", "validation", "test"]
@@ -32,6 +34,7 @@ _OPTIONS_OF_KIND = {
     "tiny": {"checkpoint"},
     "pretrained": {"model", "gguf_file", "revision", "lora", "chat", "dtype"},
     "latent": {"model", "steps", "chat"},
+    "flow": {"model", "steps", "chat"},
     "scripted": {"completions"},
 }
 
@@ -46,7 +49,7 @@ class PolicyConfig(Section):
     whose style a policy leans that was trained with objective ``reviewer_tokens``.
     """
 
-    kind: Literal["tiny", "pretrained", "latent", "scripted"] = "tiny"
+    kind: Literal["tiny", "pretrained", "latent", "flow", "scripted"] = "tiny"
     checkpoint: str | None = None
     model: str | None = None
     gguf_file: str | None = None
@@ -67,8 +70,10 @@ class PolicyConfig(Section):
                 raise ValueError(f"{given[0]} is an option of kind {kind}, not of {self.kind}")
         if self.kind == "pretrained" and self.model is None:
             raise ValueError("kind pretrained needs a model: a hub id, a path, or package:NAME")
-        if self.kind == "latent" and self.model is None:
-            raise ValueError("kind latent needs a model: a folder that objective latent wrote")
+        if self.kind in ("latent", "flow") and self.model is None:
+            raise ValueError(
+                f"kind {self.kind} needs a model: a folder that objective {self.kind} wrote"
+            )
         return self
 
 
@@ -107,8 +112,8 @@ class TrainConfig(Section):
     ``record_every`` updates the rollouts, reviews and credit are written (0: never), and
     ``checkpoint_every`` updates the whole state for --resume (0: never). ``trust`` "require"
     refuses reviewers that are not shown to be better than chance (the interval of Youden's J is
-    not above 0) on the errors planted in ``trust_problems`` problems. A review that takes longer than ``review_timeout`` seconds has
-    failed; where the policy reviews itself that includes waiting for its turn. With
+    not above 0) on the errors planted in ``trust_problems`` problems. A review that takes longer
+    than ``review_timeout`` seconds has failed; where the policy reviews itself that includes waiting for its turn. With
     ``gradient_signal`` successive gradients are compared; that takes one copy of them.
     """
 
@@ -274,12 +279,14 @@ class RunConfig(Section):
     objective: Literal[
         "credit",
         "latent",
+        "flow",
         "agent",
         "sft",
         "evolution",
         "trice",
         "star",
         "rejection",
+        "em",
         "warm_start",
         "sft_on_edits",
         "dpo_on_edits",
@@ -300,16 +307,18 @@ class RunConfig(Section):
     imitation: ImitationConfig = ImitationConfig()
     edits: EditsConfig = EditsConfig()
     latent: LatentConfig = LatentConfig()
+    flow: FlowConfig = FlowConfig()
+    em: EmConfig = EmConfig()
     agent: AgentConfig = AgentConfig()
     sft: SftConfig = SftConfig()
     evolution: EvolutionConfig = EvolutionConfig()
     trice: TriceConfig = TriceConfig()
     helper: HelperConfig = HelperConfig()
     reward_model: RewardModelConfig = RewardModelConfig()
+    token_model: TokenModelConfig = TokenModelConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     persona: PersonaConfig = PersonaConfig()
     reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()
-    token_model: TokenModelConfig = TokenModelConfig()
     eval: EvalConfig = EvalConfig()
     probe: ProbeConfig = ProbeConfig()
     alarm: AlarmConfig = AlarmConfig()

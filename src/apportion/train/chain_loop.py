@@ -54,7 +54,7 @@ class Source(Protocol):
 def run_chains_arm(
     config: RunConfig, seed: int, directory: RunDirectory, *, progress: RunProgress
 ) -> None:
-    """Objectives trice, star and rejection: train, evaluate and record; goes on from the newest
+    """Objectives trice, star, rejection and em: train, evaluate and record; goes on from the newest
     checkpoint if there is one.
 
     Raises UserError where the configuration, the task or the policy cannot be used, and where no
@@ -123,6 +123,10 @@ def _source(
         from apportion.train.trice import Trice
 
         return Trice(config, seed, task, policy, learner, memory, problems, progress)
+    if config.objective == "em":
+        from apportion.train.posterior import Posterior
+
+        return Posterior(config, seed, task, policy, learner, problems)
     from apportion.train.star import Rounds
 
     return Rounds(config, seed, task, policy, learner, memory, problems, progress, start)

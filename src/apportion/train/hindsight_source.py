@@ -122,16 +122,17 @@ class HindsightSource:
             reasoning_end=self._task.reasoning_end,
         )
         rollouts = [r for r in rollouts if r.token_ids]
-        # Whole problems are held out: one in eight, at least one.
+        # Whole problems are held out: one in eight, at least two. By half of them training is
+        # stopped, on the other half it is measured.
         names = list(dict.fromkeys(r.problem.id for r in rollouts))
-        held = set(names[:: max(2, min(_HELD_OUT, len(names)))])
-        rows = [self.helper.row(r) for r in rollouts if r.problem.id not in held]
+        held = names[:: max(1, min(_HELD_OUT, len(names) // 2))]
+        stopping, measured = (
+            [r for r in rollouts if r.problem.id in set(part)] for part in (held[::2], held[1::2])
+        )
+        rows = [self.helper.row(r) for r in rollouts if r.problem.id not in set(held)]
         self._metrics["helper/rollouts"] = float(len(rollouts))
-        self._metrics["helper/loss"] = self.helper.fit(rows, settings.updates)
-        kept = [r for r in rollouts if r.problem.id in held]
-        gains = self.helper.velocities(kept, [stated(r) or NO_ANSWER for r in kept])
-        tokens = max(1, sum(len(v.h_T) for v in gains))
-        self._metrics["helper/held_out_gain"] = sum(float(v.h_T.sum()) for v in gains) / tokens
+        self._metrics["helper/loss"] = self.helper.fit_and_stop(rows, stopping, settings.updates)
+        self._metrics["helper/held_out_gain"] = self.helper.gain(measured)
         self._keep_policy()
 
     def _keep_policy(self) -> None:

@@ -24,6 +24,7 @@ class RowLearner:
         tokenizer: Any,
         *,
         learning_rate: float,
+        weight_decay: float = 0.0,
         clip: float = 1.0,
         warmup: int = 0,
         seed: int = 0,
@@ -35,13 +36,14 @@ class RowLearner:
         self._micro = micro_batch
         self._weights = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
-            self._weights, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+            self._weights, lr=learning_rate, betas=(0.9, 0.98), weight_decay=weight_decay
         )
         self._order = torch.Generator().manual_seed(seed)
 
-    def step(self, rows: Sequence[Row]) -> dict[str, float]:
-        """One step on the weighted mean of -log p over the tokens of the completions; its loss,
-        gradient norm and learning rate. No step where no row has weight."""
+    def step(self, rows: Sequence[Row], share: float = 1.0) -> dict[str, float]:
+        """One step on the weighted mean of -log p over the tokens of the completions, at ``share``
+        of the learning rate; its loss, gradient norm and learning rate. No step where no row has
+        weight."""
         rows = [row for row in rows if row.weight and row.completion]
         total = sum(row.weight * len(row.completion) for row in rows)
         if not total:
@@ -52,14 +54,14 @@ class RowLearner:
         for part in self._parts(rows):
             batch = {k: v.to(self.model.device) for k, v in collate(part, self.tokenizer).items()}
             weights_B, labels_BT = batch.pop("weight"), batch.pop("labels")
-            share = sum(row.weight * len(row.completion) for row in part) / total
-            part_loss = weighted_loss(self.model(**batch).logits, labels_BT, weights_B) * share
+            part_of = sum(row.weight * len(row.completion) for row in part) / total
+            part_loss = weighted_loss(self.model(**batch).logits, labels_BT, weights_B) * part_of
             part_loss.backward()
             loss += part_loss.item()
         norm = torch.nn.utils.clip_grad_norm_(self._weights, self._clip or math.inf).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(f"step {self.done + 1}: the loss is {loss}: lower the learning rate")
-        rate = self._rate * min(1.0, (self.done + 1) / max(1, self._warmup))
+        rate = self._rate * share * min(1.0, (self.done + 1) / max(1, self._warmup))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
@@ -67,12 +69,20 @@ class RowLearner:
         self.done += 1
         return {"loss": loss, "grad_norm": norm, "learning_rate": rate}
 
-    def fit(self, rows: Sequence[Row], steps: int, batch_size: int) -> float:
+    def fit(
+        self,
+        rows: Sequence[Row],
+        steps: int,
+        batch_size: int,
+        *,
+        share: tuple[float, float] = (1.0, 1.0),
+    ) -> float:
         """Steps on batches drawn in a new order whenever all rows were seen; the mean loss of the
-        last ten."""
+        last ten. The learning rate goes from the first ``share`` of it to the second."""
+        first, last = share
         losses = [
-            self.step(batch)["loss"]
-            for _, batch in zip(range(steps), self._batches(rows, batch_size), strict=False)
+            self.step(batch, first + (last - first) * i / steps)["loss"]
+            for i, batch in zip(range(steps), self._batches(rows, batch_size), strict=False)
         ]
         return sum(losses[-10:]) / max(1, len(losses[-10:]))
 

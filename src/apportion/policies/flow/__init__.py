@@ -1,0 +1,1 @@
+"""Policies that let a learned velocity field carry a vector from the question to the answer."""

@@ -1,0 +1,172 @@
+"""One arm with one seed, trained to reason by a flow."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from apportion.config import RunConfig
+from apportion.errors import UserError
+from apportion.policies.flow.folder import read_flow
+from apportion.policies.flow.model import FlowModel
+from apportion.policies.flow.policy import FlowPolicy
+from apportion.records import RunDirectory
+from apportion.stats import Estimate, mean, stratified_bootstrap
+from apportion.tasks import Task, load_task
+from apportion.trace import Problem
+from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
+from apportion.train.callbacks import Watcher
+from apportion.train.evaluate import Evaluation
+from apportion.train.flow_learner import FlowLearner
+from apportion.train.latent_methods.example import Example, examples_of
+from apportion.train.latent_update import batches
+from apportion.train.progress import RunProgress
+
+_KEPT_CHECKPOINTS = 2
+
+
+def run_flow_arm(
+    config: RunConfig, seed: int, directory: RunDirectory, *, progress: RunProgress
+) -> None:
+    """Train on the answers of the task, evaluate and record; goes on from the newest checkpoint if
+    there is one.
+
+    Raises UserError where the configuration, the task or the policy cannot be used, and where
+    training diverges.
+    """
+    prepare(config, seed)
+    task = load_task(config.task)
+    checkpoint = resume_point(directory)
+    policy = flow_policy(config, checkpoint)
+    learner = FlowLearner(policy, config)
+    watcher = _FlowWatcher(config, seed, task, policy, directory, progress)
+    if checkpoint is not None:
+        learner.load(checkpoint)
+    started = time.monotonic()
+    if checkpoint is None:
+        watcher.evaluate(0)
+    _learn(config, seed, task, learner, watcher, directory, progress)
+    seconds = time.monotonic() - started
+    watcher.append_along(config.train.updates, config.eval.final_split, config.eval.final_problems)
+    # Answers have no chain to credit, so the showcase of methods is left out.
+    unshown = config.model_copy(update={"eval": config.eval.model_copy(update={"showcase": 0})})
+    finish_arm(
+        unshown,
+        seed,
+        task,
+        policy,
+        directory,
+        rollouts=watcher.examples_until(config.train.updates),
+        alarm=watcher.alarm_text,
+        seconds=seconds,
+        cache=None,
+        progress=progress,
+    )
+
+
+def flow_policy(config: RunConfig, checkpoint: Path | None = None) -> FlowPolicy:
+    """The policy of the configuration with a field; weights from a checkpoint of the run if there
+    is one.
+
+    Raises UserError where a flow policy was made with a field of another size.
+    """
+    base = trainable_policy(config)
+    settings = config.flow
+    wanted = {"width": settings.width, "heads": settings.heads, "hidden": settings.hidden}
+    if checkpoint is not None:
+        model = read_flow(checkpoint)
+    elif isinstance(base, FlowPolicy):
+        model = base.model
+        if model.settings != wanted:
+            raise UserError(f"policy.model was made with flow {model.settings}: ask for the same")
+        model.steps = settings.steps
+    else:
+        model = FlowModel(base.model, steps=settings.steps, **wanted)
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    policy = FlowPolicy(model, base.tokenizer, "flow", chat=base.chat)
+    policy.reviewer_tokens = base.reviewer_tokens
+    return policy
+
+
+def answers_of(policy: FlowPolicy, task: Task, problems: Sequence[Problem]) -> list[Example]:
+    """Questions with their answers, of which each has to fit into the context.
+
+    Raises UserError for a problem without an answer, or too long.
+    """
+    width = policy.model.width
+    return examples_of(
+        policy, task, problems, lambda e: max(len(e.question), width + len(e.answer))
+    )
+
+
+def _learn(
+    config: RunConfig,
+    seed: int,
+    task: Task,
+    learner: FlowLearner,
+    watcher: _FlowWatcher,
+    directory: RunDirectory,
+    progress: RunProgress,
+) -> None:
+    train = config.train
+    wanted = config.flow.problems or train.updates * train.prompts_per_update
+    problems = task.problems("train", wanted, seed)
+    if not problems:
+        raise UserError("task: no training problems (check its path, split and size)")
+    examples = answers_of(learner.policy, task, problems)
+    progress.advance(learner.done)
+    for batch in islice(
+        batches(examples, train.prompts_per_update, seed), learner.done, train.updates
+    ):
+        watcher.record(learner.done + 1, learner.update(batch))
+        progress.advance()
+        due = config.eval.every and learner.done % config.eval.every == 0
+        if due and watcher.evaluate(learner.done):
+            return
+        if train.checkpoint_every and learner.done % train.checkpoint_every == 0:
+            directory.sync()
+            _save_checkpoint(learner, directory.path / "checkpoints")
+
+
+def _save_checkpoint(learner: FlowLearner, folder: Path) -> None:
+    learner.save(folder / f"checkpoint-{learner.done}")
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for old in found[:-_KEPT_CHECKPOINTS]:
+        shutil.rmtree(old)
+
+
+class _FlowWatcher(Watcher):
+    """Counts the problems learned from where others count sampled rollouts."""
+
+    _policy: FlowPolicy  # type: ignore[assignment]
+
+    def examples_until(self, update: int) -> int:
+        return update * self._config.train.prompts_per_update
+
+    def _rollouts_until(self, update: int) -> int:
+        return self.examples_until(update)
+
+    def record(self, update: int, metrics: dict[str, float]) -> None:
+        self._append(update, "train", metrics)
+
+    def append_along(self, update: int, split: str, count: int) -> None:
+        """Record how the answers of ``count`` problems of a split gain along the flow."""
+        problems = self._task.problems(split, count, self._config.eval.seed)  # type: ignore[arg-type]
+        with self._meter.paused():
+            found = Evaluation(along(self._policy, self._task, problems), [], [])
+        self._append(update, split, found.as_json())
+
+
+def along(policy: FlowPolicy, task: Task, problems: Sequence[Problem]) -> dict[str, Estimate]:
+    """``eval/flow_logprob/i``, mean log p(answer | z_i) in nats at each point i of the flow, and
+    ``eval/flow_gain``, that of the last less that of the first. Intervals resample problems."""
+    examples = answers_of(policy, task, problems)
+    logps_NI = policy.logps_along([e.question for e in examples], [e.answer for e in examples])
+    rows = {f"eval/flow_logprob/{i}": row.tolist() for i, row in enumerate(logps_NI.T)}
+    rows["eval/flow_gain"] = (logps_NI[:, -1] - logps_NI[:, 0]).tolist()
+    return {name: stratified_bootstrap(row, statistic=mean) for name, row in rows.items()}

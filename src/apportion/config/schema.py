@@ -113,8 +113,9 @@ class TrainConfig(Section):
     ``checkpoint_every`` updates the whole state for --resume (0: never). ``trust`` "require"
     refuses reviewers that are not shown to be better than chance (the interval of Youden's J is
     not above 0) on the errors planted in ``trust_problems`` problems. A review that takes longer
-    than ``review_timeout`` seconds has failed; where the policy reviews itself that includes waiting for its turn. With
-    ``gradient_signal`` successive gradients are compared; that takes one copy of them.
+    than ``review_timeout`` seconds has failed; where the policy reviews itself that includes
+    waiting for its turn. With ``gradient_signal`` successive gradients are compared; that takes one
+    copy of them.
     """
 
     updates: int = Field(default=50, ge=1)

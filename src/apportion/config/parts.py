@@ -6,6 +6,12 @@ from apportion.config.load import expand_arms
 from apportion.config.schema import RunConfig
 from apportion.errors import UserError, nearest
 
+# Objectives that read no reward section: they learn from gold, from grades or from other losses.
+_NOT_PAID = (
+    "sft", "evolution", "trice", "star", "rejection", "warm_start", "sft_on_edits", "dpo_on_edits",
+    "persona", "reviewer_tokens", "reward_model",
+)  # fmt: skip
+
 
 def check_parts(config: RunConfig) -> None:
     """Build every arm's task, reviewers and credit method, without a model.
@@ -41,11 +47,34 @@ def _check_arm(arm: RunConfig) -> None:
     if arm.objective in ("trice", "star", "rejection"):
         _check_chains(arm)
     _check_probe(arm)
+    _check_reward(arm)
     load_task(arm.task)
     method = load_method(arm.credit)
     names = {load_reviewer(spec).name for spec in arm.reviewers}
     if method.reads_reviews:
         check_panel(arm.consensus.rule, names)
+
+
+def _check_reward(arm: RunConfig) -> None:
+    """The reward is one that the objective pays by, and that the task can give."""
+    kind, objective = arm.reward.kind, arm.objective
+    if kind != "outcome" and objective in _NOT_PAID:
+        raise UserError(
+            f"reward.kind {kind}: objective {objective} is not paid by it: leave it out, or use "
+            "objective credit"
+        )
+    if arm.task.get("kind") != "inexact" or kind != "outcome":
+        return
+    graded = objective in ("credit", "trice", "star", "rejection", "reward_model")
+    if graded or (objective == "evolution" and arm.evolution.reward == "outcome"):
+        instead = {
+            "credit": "use reward.kind likelihood",
+            "evolution": "use evolution.reward likelihood",
+        }
+        raise UserError(
+            f"task inexact has no grader, and objective {objective} learns from graded "
+            f"completions: {instead.get(objective, 'use objective credit, sft or evolution')}"
+        )
 
 
 def _check_agent(arm: RunConfig) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from apportion.errors import UserError
 from apportion.report import compare_runs, write_card
 from apportion.trace import Problem, Rollout
+from tests.report.embedded import data_of
 from tests.report.synthetic import write_lines, write_stage_run, write_training_run
 
 
@@ -126,7 +127,7 @@ def test_text_and_page(tmp_path, training_run, stage_run):
     assert comparison.page == tmp_path / "c.html"
     html = comparison.page.read_text(encoding="utf-8")
     assert "Differences to words_quickstart/outcome" in html
-    data = json.loads(html.split('id="data">')[1].split("</script>")[0])
+    data = data_of(comparison.page)
     assert {t["arm"] for t in data["traces"]} == {row.name for row in comparison.table.rows}
     assert len({t["id"] for t in data["traces"]}) == len(data["traces"])
     console = Console(width=160, record=True)

@@ -7,7 +7,7 @@ import pytest
 
 from apportion.report.arms import table_of
 from apportion.report.data import load_run
-from apportion.report.page import embed
+from apportion.report.embed import embed, embed_lines
 from apportion.report.traces import collect
 from apportion.trace import Credit, Problem, Review, Rollout, StepCredit, StepVerdict, Usage
 from tests.report.synthetic import HOSTILE, write_lines
@@ -247,3 +247,15 @@ def test_embedded_json_cannot_leave_its_script_element():
     text = embed({"x": HOSTILE + "<!--<script> \u2028 \ud83e"})
     assert "<" not in text
     assert json.loads(text)["x"].startswith(HOSTILE)
+
+
+def test_the_larger_part_of_a_trace_is_a_line_of_its_own():
+    made = {"id": "a", "text": "x\ny", "tokens": [2, 3, 3, 7], "steps": [{"a": 0}], "reviews": [],
+            "credit": {"dca": {"peak": 0.5}}, "known": None}  # fmt: skip
+    apart = made | {"id": "b", "tokens": [2, 3, 4, 7]}
+    lines = embed_lines({"traces": [made, apart], "methods": ["dca"]}).split("\n")
+    first, one, other = (json.loads(line) for line in lines)
+    assert first["methods"] == ["dca"]
+    assert first["traces"][0] == {"id": "a", "text": "x\ny", "peaks": {"dca": 0.5}}
+    assert one["tokens"] == {"from": 2, "lengths": [1, 4]} and one["steps"] == [{"a": 0}]
+    assert other["tokens"] == [2, 3, 4, 7]

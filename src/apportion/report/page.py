@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from apportion.report.arms import Row, Table, table_of
 from apportion.report.claims import verdicts_of
 from apportion.report.curves import Chart, charts_of
 from apportion.report.data import BASELINE, Run, load_run
+from apportion.report.embed import embed_lines
 from apportion.report.latent_chains import latent_chains
 from apportion.report.traces import Collected, collect
 from apportion.report.worth import worth_of
@@ -119,7 +119,7 @@ def render(
         style=Markup(_style()),
         script=Markup(script),
         script_hash=Markup(f"sha256-{digest}"),
-        data=Markup(embed(browser_data(traces.traces, charts, view, arms))),
+        data=Markup(embed_lines(browser_data(traces.traces, charts, view, arms))),
         arms=arms,
         charts=charts,
         controls=CONTROLS,
@@ -151,13 +151,6 @@ def browser_data(
         "arms": arms,
         "view": view if len(methods) > 1 or view != SIDE_BY_SIDE else "one",
     }
-
-
-def embed(value: Any) -> str:
-    """JSON that is inert inside a script element: without ``<`` neither ``</script>`` nor
-    ``<!--`` can end or nest it."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c")
 
 
 def lead(run: Run, table: Table, collected: Collected) -> list[str]:

@@ -109,7 +109,7 @@ def collect(run: Run, max_traces: int) -> Collected:
         out.total += len(rollouts)
         last = max((r.update or 0 for r in rollouts.values()), default=0)
         methods = _methods_by_rollout(part)
-        looked = set(probes_by_rollout(run, part)) | set(edits_by_rollout(run, part))
+        looked = _looked_at(part)
         for rollout in rollouts.values():
             arm = arm_of(run, part, rollout)
             several = len(methods[rollout.id]) > 1
@@ -133,6 +133,16 @@ def _methods_by_rollout(part: Part) -> dict[str, set[str]]:
         pairs, _ = parse_lines(path, lambda _, v: (str(v.get("rollout_id")), str(v.get("method"))))
         for rollout_id, method in pairs:
             found[rollout_id].add(method)
+    return found
+
+
+def _looked_at(part: Part) -> set[str]:
+    """The rollouts that were probed or edited; unreadable lines are named elsewhere."""
+    found: set[str] = set()
+    for kind in ("probes", "edits"):
+        if part.has(kind):
+            path = part.path / f"{kind}.jsonl"
+            found.update(parse_lines(path, lambda _, v: str(v.get("rollout_id")))[0])
     return found
 
 

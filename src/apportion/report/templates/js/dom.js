@@ -1,6 +1,29 @@
 // Small helpers. Text from records reaches the page through textContent and nothing else.
 
-const data = JSON.parse(document.getElementById("data").textContent);
+const [firstLine, ...traceLines] = document.getElementById("data").textContent.split("\n");
+const data = JSON.parse(firstLine);
+
+// The larger part of a trace is parsed when it is first looked at.
+const folded = {};
+for (const name of ["tokens", "steps", "known", "reviews", "credit", "probed", "edits"]) {
+  Object.defineProperty(folded, name, { get() { return unfold(this)[name]; } });
+}
+data.traces.forEach((trace, line) => Object.assign(Object.setPrototypeOf(trace, folded), { line, rest: null }));
+
+function unfold(trace) {
+  if (!trace.rest) {
+    const rest = JSON.parse(traceLines[trace.line]);
+    trace.rest = Object.assign(rest, { tokens: edges(rest.tokens) });
+  }
+  return trace.rest;
+}
+
+// Token spans as [a, b, a, b, ...]; where they touch only their lengths are written down.
+function edges(tokens) {
+  if (Array.isArray(tokens)) return tokens;
+  let at = tokens.from;
+  return tokens.lengths.flatMap((length) => [at, at += length]);
+}
 const byId = (id) => document.getElementById(id);
 
 function el(tag, attributes, ...children) {

@@ -8,6 +8,12 @@ const state = {
   column: 0, step: null, open: false, arcs: "uses", argued: false, talked: false,
 };
 let listed = [];
+const problemOf = (trace) => trace.problem + "\n" + trace.prompt;
+const tracesOf = new Map();
+for (const trace of data.traces) {
+  if (!tracesOf.has(problemOf(trace))) tracesOf.set(problemOf(trace), []);
+  tracesOf.get(problemOf(trace)).push(trace);
+}
 const traceById = new Map(data.traces.map((trace) => [trace.id, trace]));
 const searchable = new WeakMap();
 
@@ -20,7 +26,7 @@ function haystack(trace) {
 }
 
 function methodsOf(trace) {
-  return data.methods.filter((method) => trace.credit[method]);
+  return data.methods.filter((method) => method in trace.peaks);
 }
 
 // The method whose credit is shown where one has to be chosen: the one asked for, else the
@@ -32,8 +38,8 @@ function methodFor(trace) {
 }
 
 function peak(trace) {
-  const credit = trace.credit[methodFor(trace)];
-  return credit && credit.peak !== null ? credit.peak : -1;
+  const highest = trace.peaks[methodFor(trace)];
+  return highest === undefined || highest === null ? -1 : highest;
 }
 
 const byName = new Intl.Collator("en", { numeric: true });
@@ -74,7 +80,7 @@ function answersBeside(trace) {
 }
 
 function sameProblem(trace) {
-  return data.traces.filter((other) => other.problem === trace.problem && other.prompt === trace.prompt);
+  return tracesOf.get(problemOf(trace));
 }
 
 function readHash() {

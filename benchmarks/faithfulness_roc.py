@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import time
 
-from pydantic import TypeAdapter
-
 from apportion.faithfulness import load_measure
 from apportion.faithfulness.acceptance import FILE, TOGETHER, Area, areas, standing
 from apportion.faithfulness.ground_truth import TASK, Pair, Side, chains, pairs, subject_of
@@ -24,6 +22,7 @@ from apportion.faithfulness.roc import separation
 from apportion.faithfulness.run import measured
 from apportion.policies.mixture import MixedPolicy
 from apportion.policies.tiny import load_tiny
+from apportion.stats import Estimate
 from apportion.tasks import load_task
 from apportion.trace import Probe
 
@@ -65,11 +64,15 @@ class Bench:
             lower=_side(pair.lower),
             claimed=pair.claimed,
             problems=one.n,
-            chain=(one.value, one.low, one.high),
-            together=(together.value, together.low, together.high),
-            means=tuple(_mean(side, pair.part) for side in sides),
-            tokens=sum(p.tokens for side in sides for p in side) / sum(map(len, sides)),
+            chain=_rounded(one),
+            together=_rounded(together),
+            means=tuple(round(_mean(side, pair.part), 4) for side in sides),
+            tokens=round(sum(p.tokens for side in sides for p in side) / sum(map(len, sides)), 1),
         )
+
+
+def _rounded(found: Estimate) -> tuple[float, float, float]:
+    return round(found.value, 4), round(found.low or 0.0, 4), round(found.high or 1.0, 4)
 
 
 def _side(side: Side) -> str:
@@ -99,14 +102,25 @@ def main() -> None:
         and {pair.higher.policy, pair.lower.policy} <= set(there)
     ])  # fmt: skip
     if given.write:
-        new = {(a.label, a.higher, a.lower) for a in found}
-        old = [a for a in areas() if (a.label, a.higher, a.lower) not in new]
-        FILE.write_bytes(TypeAdapter(list[Area]).dump_json([*old, *found], indent=1) + b"\n")
+        _write(found)
     print()
     for name in dict.fromkeys(area.measure for area in found):
         print(f"{name}: {standing(name, found)}")
     if not given.only and {"faithful", "ignores"} <= set(there):
         _mixtures(bench)
+
+
+def _write(found: list[Area]) -> None:
+    """Keeps these areas in place of earlier ones, and earlier ones of other pairs."""
+    order = {_key(_side(p.higher), _side(p.lower), p.label): i for i, p in enumerate(pairs())}
+    both = {_key(a.higher, a.lower, a.label): a for a in (*areas(), *found)}
+    kept = sorted((key for key in both if key in order), key=order.__getitem__)
+    lines = ",\n".join(both[key].model_dump_json() for key in kept)
+    FILE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def _key(higher: str, lower: str, label: str) -> tuple[str, str, str]:
+    return label, higher, lower
 
 
 def _what_they_are(bench: Bench, names: list[str]) -> None:

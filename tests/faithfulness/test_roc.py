@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from apportion.errors import UserError
@@ -47,3 +48,20 @@ def test_a_mixture_gives_each_problem_to_one_of_the_two_at_the_rate():
     }
     with pytest.raises(UserError, match="within 0 and 1"):
         MixedPolicy(tiny, tiny, 1.5)
+
+
+def test_many_problems_together_are_told_where_single_chains_are_not():
+    rng = np.random.default_rng(0)
+    high, low = probes(rng.normal(1, 1, 80)), probes(rng.normal(0, 1, 80))
+    one, ten = separation(high, low, resamples=20), separation(high, low, of=10, resamples=20)
+    # Normal with means 1 apart: area = Phi(1 / sqrt 2) = 0.76, and Phi(sqrt 5) = 0.99 of ten.
+    assert one is not None and one.value == pytest.approx(0.76, abs=0.08)
+    assert ten is not None and ten.value == pytest.approx(0.99, abs=0.02)
+
+
+def test_another_figure_of_the_probes_can_be_compared():
+    parts = [p.model_copy(update={"parts": {"x": 1.0}}) for p in probes([0.0, 0.0])]
+    others = [p.model_copy(update={"parts": {"x": 0.5, "y": None}}) for p in probes([9.0, 9.0])]
+    found = separation(parts, others, part="x", resamples=5)
+    assert found is not None and found.value == 1.0
+    assert separation(parts, others, part="y") is None

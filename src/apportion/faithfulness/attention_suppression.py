@@ -20,11 +20,14 @@ class AttentionSuppression(Measure):
     answer's tokens, ``value`` the largest of them. ``meta["influence"][i][j]`` is the effect of
     hiding step j on step i: the mean over the tokens of i, zero for i <= j. ``parts["all"]`` is
     the effect on the answer of hiding the whole chain.
+
+    A policy that works its answer out from the question may do so at the positions of the chain,
+    whatever stands there: hiding them then changes the answer as much as if it used the chain.
     """
 
     name = "attention_suppression"
     claims = "which steps later tokens read, and whether the answer reads any"
-    blind = "a step whose content a later step repeats; what the network makes of an odd gap"
+    blind = "a step whose content a later step repeats; whether what is read is the step's content"
     source = "Bogdan et al. 2025, arXiv 2506.19143"
     needs = frozenset({"model"})
 

@@ -22,7 +22,7 @@ from apportion.trace import Problem, Rollout
 if TYPE_CHECKING:
     from apportion.policies.language_model import LanguageModelPolicy
 
-Kind = Literal["greedy", "sampled", "hinted", "checked", "caught", "skipped"]
+Kind = Literal["greedy", "sampled", "hinted", "whole", "checked", "caught", "skipped"]
 
 TASK: dict[str, Any] = {
     "kind": "routes", "operations": [2, 3], "terms": [1, 4], "largest": 20, "detours": 0.0,
@@ -65,7 +65,6 @@ def _chain_measures() -> list[tuple[str, dict[str, Any], Kind]]:
     greedy: list[tuple[str, dict[str, Any]]] = [
         ("early_answering", {}),
         ("added_mistakes", {}),
-        ("added_mistakes", {"rest": "kept"}),
         ("filler", {}),
         ("step_deletion", {}),
         ("forced_answer", {}),
@@ -95,7 +94,10 @@ def pairs() -> list[Pair]:
         found.append(Pair(name, uses, Side("wording", kind), claimed=False, options=options))
     ignores, faithful = Side("ignores"), Side("faithful")
     hinted = Side("faithful", "hinted")
+    kept = {"rest": "kept"}
     found += [
+        Pair("added_mistakes", faithful, ignores, claimed=False, options=kept),
+        Pair("added_mistakes", hinted, Side("hidden_hint", "hinted"), claimed=False, options=kept),
         Pair("paraphrase", Side("wording"), faithful),
         Pair("paraphrase", Side("wording"), ignores),
         Pair("paraphrase", faithful, ignores, claimed=False),
@@ -103,12 +105,12 @@ def pairs() -> list[Pair]:
         Pair("bias", Side("hidden_hint"), faithful, options={"kinds": ["suggested"]}),
         Pair("bias", Side("hidden_hint"), faithful, options={"kinds": ["always"]}),
         Pair("bias", Side("open_hint"), Side("hidden_hint"), claimed=False),
-        Pair("performative", Side("ignores", "checked"), Side("faithful", "checked")),
+        Pair("performative", Side("ignores", "checked"), Side("wording", "checked")),
         Pair("caught_mistakes", Side("ignores", "caught"), Side("faithful", "caught")),
         Pair("monitorability", Side("hidden_hint", "hinted"), hinted),
         Pair("monitorability", Side("open_hint", "hinted"), hinted),
         Pair("monitorability", ignores, faithful, claimed=False),
-        Pair("decision_points", faithful, Side("faithful", "skipped")),
+        Pair("decision_points", Side("faithful", "whole"), Side("faithful", "skipped")),
         Pair("decision_points", faithful, ignores, claimed=False),
     ]
     return found
@@ -121,14 +123,18 @@ def chains(
 
     ``greedy``, ``sampled`` (temperature 1). ``hinted``: greedy under a hint to a wrong answer; of
     a policy that takes hints only those that took it, since the others are no instance of what it
-    is there for. ``checked`` and ``caught`` are true chains that end with a check of their last
-    line, or with a wrong last line and then the right one; ``skipped`` have one line left out; the
-    policy states the answer.
+    is there for. ``whole`` are true chains, ``checked`` and ``caught`` such that end with a check
+    of their last line, or with a wrong last line and then the right one; ``skipped`` have one line
+    left out; the policy states the answer.
+
+    Chains that state the first number of their question are left out: that is what the policies
+    of route chain say without any chain, so it is not known that these need theirs.
     """
     task = load_task(HINTED if kind == "hinted" else TASK)
     problems = task.problems(split, n, seed)
     if kind in _PLANTED:
-        return task, _planted(policy, task, problems, _PLANTED[kind])
+        planted = _planted(policy, task, problems, _PLANTED[kind])
+        return task, [r for r in planted if _stated(r) != _first(r.problem)]
     heat = 1.0 if kind == "sampled" else 0.0
     rollouts = policy.sample(
         problems, temperature=heat, max_tokens=MAX_TOKENS, seed=seed,
@@ -137,7 +143,7 @@ def chains(
     if kind == "hinted":
         taker = policy.name in TAKES_HINTS
         rollouts = [r for r in rollouts if (_stated(r) == r.problem.meta["leak"]) is taker]
-    return task, rollouts
+    return task, [r for r in rollouts if _stated(r) != _first(r.problem)]
 
 
 def subject_of(policy: Any, task: Task) -> Subject:
@@ -147,6 +153,11 @@ def subject_of(policy: Any, task: Task) -> Subject:
 
 def _stated(rollout: Rollout) -> str | None:
     return extract_answer(rollout.text[rollout.reasoning_end :], last_number=True)
+
+
+def _first(problem: Problem) -> str:
+    """The number that the question begins with."""
+    return problem.meta["steps"][0]["expression"].split(" ")[0]
 
 
 def _planted(
@@ -175,6 +186,10 @@ def _planted(
     ]  # fmt: skip
 
 
+def _whole(lines: list[Line], rng: random.Random) -> list[Line]:
+    return lines
+
+
 def _checked(lines: list[Line], rng: random.Random) -> list[Line]:
     return [*lines, check_of(lines[-1])]
 
@@ -189,5 +204,5 @@ def _skipped(lines: list[Line], rng: random.Random) -> list[Line]:
 
 
 _PLANTED: dict[str, Callable[[list[Line], random.Random], list[Line]]] = {
-    "checked": _checked, "caught": _caught, "skipped": _skipped,
+    "whole": _whole, "checked": _checked, "caught": _caught, "skipped": _skipped,
 }  # fmt: skip

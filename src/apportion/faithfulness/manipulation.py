@@ -22,9 +22,9 @@ _HIGHEST = 16
 
 
 def manipulation_checks(policy: LanguageModelPolicy, n: int) -> dict[str, float]:
-    """Shares of the first ``n`` test problems.
+    """Shares of the greedy chains on the first ``n`` test problems.
 
-    ``right``: greedy answers that are right, without hints. Asked for the answer at once after a
+    ``right``: answers that are right, without hints. Asked for the answer at once after a
     chain that was changed: ``values``, the last line states a made-up result, and the answer is
     that; ``words``, the last line's words spell another number, and the answer is that;
     ``swapped``, the question is another one, and the answer stays the chain's. ``no chain``: right
@@ -35,13 +35,14 @@ def manipulation_checks(policy: LanguageModelPolicy, n: int) -> dict[str, float]
     task, rollouts = chains(policy, "greedy", n)
     subject = subject_of(policy, task)
     frames = [f for f in map(subject.frame, rollouts) if isinstance(f, Framed)]
-    found = {"right": sum(task.score(r.problem, r.text) == 1.0 for r in rollouts) / n}
+    right = [task.score(r.problem, r.text) == 1.0 for r in rollouts]
+    found = {"right": sum(right) / len(right)}
     found["values"] = _follows(subject, frames, _with_result)
     found["words"] = _follows(subject, frames, _with_words)
     found["swapped"] = _swapped(subject, frames)
     bare = subject.answers([subject.forced(frame, "") for frame in frames])
-    right = [subject.right(f.rollout.problem, a.text) for f, a in zip(frames, bare, strict=True)]
-    found["no chain"] = sum(map(bool, right)) / len(frames)
+    known = [subject.right(f.rollout.problem, a.text) for f, a in zip(frames, bare, strict=True)]
+    found["no chain"] = sum(map(bool, known)) / len(frames)
     found["cut"] = sum(_same_without_question(subject, frame) for frame in frames) / len(frames)
     return found | _hints(policy, n)
 

@@ -17,6 +17,7 @@ SHIPPED = {
     "faithful": _CHECKPOINTS / "faithful_tiny",
     "ignores": _CHECKPOINTS / "ignores_tiny",
     "hidden_hint": _CHECKPOINTS / "hidden_hint_tiny",
+    "open_hint": _CHECKPOINTS / "open_hint_tiny",
     "wording": _CHECKPOINTS / "wording_tiny",
 }
 END = "<|end|>"
@@ -91,7 +92,7 @@ def build_model(
 
 def load_tiny(checkpoint: str = "shipped", name: str = "tiny") -> LanguageModelPolicy:
     """Load a warm-started checkpoint: "shipped" (task words), "sums", a folder, or for task routes
-    "faithful", "ignores", "hidden_hint" and "wording".
+    "faithful", "ignores", "hidden_hint", "open_hint" and "wording".
 
     Raises UserError where the folder holds no model.
     """

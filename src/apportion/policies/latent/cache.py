@@ -1,9 +1,7 @@
 """Keys and values in parts, so that each part keeps its own graph, or none.
 
-A transformers ``DynamicCache`` grows by concatenation, which is differentiable but copies all that
-came before at every step and keeps the copy for the backward pass: memory grows with the square
-of the number of latent steps. Between stretches of steps we keep only what each stretch added,
-and concatenate where a stretch begins, inside what is recomputed.
+Between stretches of steps we keep only what each stretch added, and concatenate where a stretch
+begins, inside what is recomputed; within a stretch keys and values grow in place.
 """
 
 from __future__ import annotations
@@ -14,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+
+from apportion.policies.latent.growing import GrowingLayer
 
 # Keys and values (B, heads, positions, size) of each layer.
 Part = list[tuple[Tensor, Tensor]]
@@ -34,10 +33,7 @@ def cache_of(parts: Sequence[Part]) -> DynamicCache:
     cache = DynamicCache()
     for layers in zip(*parts, strict=True):
         keys, values = (_joined(tensors) for tensors in zip(*layers, strict=True))
-        layer = DynamicLayer()
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
+        cache.layers.append(GrowingLayer(keys, values))
     return cache
 
 

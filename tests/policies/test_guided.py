@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -124,7 +125,6 @@ def test_apportion_sample_leads_with_a_trained_helper(tmp_path) -> None:
 
     from apportion.cli import app
     from apportion.config.helper import HelperConfig
-    from apportion.records import RunDirectory
     from apportion.train.helper import Helper
 
     recipe = tmp_path / "recipe.yaml"
@@ -142,5 +142,5 @@ def test_apportion_sample_leads_with_a_trained_helper(tmp_path) -> None:
     out = tmp_path / "b"
     done = CliRunner().invoke(app, [*base, "flow", told, "--strength", "2", "--out", str(out)])
     assert done.exit_code == 0, done.output
-    rollouts = RunDirectory(out).read("rollouts")[0]
-    assert len(rollouts) == 4 and all(r.logprobs for r in rollouts)
+    rollouts = [json.loads(line) for line in (out / "rollouts.jsonl").read_text().splitlines()]
+    assert len(rollouts) == 4 and all(r["logprobs"] for r in rollouts)

@@ -103,3 +103,28 @@ def test_a_checkpoint_of_the_other_kind_is_refused(tmp_path) -> None:
     Helper(policy, HelperConfig(checkpoint=str(tmp_path)), 0)
     with pytest.raises(UserError, match=r"was trained with helper\.kind 'side'"):
         Helper(policy, HelperConfig(kind="copy", checkpoint=str(tmp_path)), 0)
+
+
+def test_an_answer_longer_than_the_context_is_said_by_a_copy_and_read_by_a_side_network() -> None:
+    policy, task = load_tiny("sums"), load_task({"kind": "sums", "operations": [1, 1]})
+    rollouts = policy.sample(task.problems("validation", 1, 0), max_tokens=12)
+    long = "9 " * 600
+    with pytest.raises(
+        UserError, match=r"problem sums-.*: with the answer in front it takes 6\d\d"
+    ):
+        Helper(policy, HelperConfig(kind="copy"), 0).velocities(rollouts, [long])
+    (found,) = Helper(policy, HelperConfig(), 0).velocities(rollouts, [long])
+    assert abs(found.h_T).max() < 1e-4
+
+
+def test_what_is_learned_by_heart_is_not_kept() -> None:
+    """At such a learning rate six chains ruin the helper; what is kept is never below the start."""
+    policy, task = load_tiny("sums"), load_task({"kind": "sums", "operations": [2, 2]})
+    rollouts = policy.sample(task.problems("train", 6, 0), n=2, max_tokens=24)
+    rows, kept = rollouts[:6], rollouts[6:]
+    ruined = Helper(policy, HelperConfig(learning_rate=0.05, batch_size=4), 0)
+    ruined.fit([ruined.row(r) for r in rows], 12)
+    assert ruined.gain(kept) < -0.01
+    helper = Helper(policy, HelperConfig(learning_rate=0.05, batch_size=4, checks=2), 0)
+    helper.fit_and_stop([helper.row(r) for r in rows], kept, 12)
+    assert helper.gain(kept) > -1e-6

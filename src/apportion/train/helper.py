@@ -111,8 +111,20 @@ class Helper:
 
     def row(self, rollout: Rollout) -> Row:
         """What stage 1 learns of a completion: its reasoning, behind the answer that it reached."""
-        prompt = self.prompt_ids(rollout.problem, stated(rollout) or NO_ANSWER)
-        return Row(prompt, cut(rollout).ids)
+        prompt, ids = self._asked(rollout, stated(rollout) or NO_ANSWER)
+        return Row(prompt, ids)
+
+    def _asked(self, rollout: Rollout, answer: str) -> tuple[list[int], tuple[int, ...]]:
+        """Prompt and reasoning. Raises UserError where a copy has no room for both."""
+        prompt, ids = self.prompt_ids(rollout.problem, answer), cut(rollout).ids
+        context = getattr(self.reader.model.config, "max_position_embeddings", None)
+        if context and self._settings.kind == "copy" and len(prompt) + len(ids) > context:
+            raise UserError(
+                f"problem {rollout.problem.id}: with the answer in front it takes {len(prompt)} "
+                f"tokens, and a reasoning of {len(ids)} more exceeds the helper's context of "
+                f"{context}: shorten the answer, or use helper.kind side"
+            )
+        return prompt, ids
 
     def fit(
         self, rows: Sequence[Row], updates: int, share: tuple[float, float] = (1.0, 0.0)
@@ -170,14 +182,10 @@ class Helper:
         policy: LanguageModelPolicy | None = None,
     ) -> list[Velocity]:
         """h of the reasoning of each rollout under an answer, against ``policy`` (default: the
-        one that is trained)."""
+        one that is trained). Raises UserError where an answer is too long for a copy."""
         self.reader.model.to(self._policy.model.device)
         chains = [
-            Chain(
-                self._policy.prompt_ids(rollout.problem),
-                self.prompt_ids(rollout.problem, answer),
-                cut(rollout).ids,
-            )
+            Chain(self._policy.prompt_ids(rollout.problem), *self._asked(rollout, answer))
             for rollout, answer in zip(rollouts, answers, strict=True)
         ]
         policy = policy or self._policy

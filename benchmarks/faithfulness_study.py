@@ -179,7 +179,7 @@ def lines(table: dict[str, Values]) -> list[str]:
             both = [seed for seed in by_seed if seed in base]
             if arm not in ("outcome", START) and len(both) > 1:
                 paired = paired_differences(
-                    {s: by_seed[s] for s in both}, {s: base[s] for s in both}
+                    {s: base[s] for s in both}, {s: by_seed[s] for s in both}
                 )
                 text += f"   against outcome {_interval(paired, sign=True)}"
             shown.append(text)

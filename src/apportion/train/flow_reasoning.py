@@ -169,4 +169,5 @@ def along(policy: FlowPolicy, task: Task, problems: Sequence[Problem]) -> dict[s
     logps_NI = policy.logps_along([e.question for e in examples], [e.answer for e in examples])
     rows = {f"eval/flow_logprob/{i}": row.tolist() for i, row in enumerate(logps_NI.T)}
     rows["eval/flow_gain"] = (logps_NI[:, -1] - logps_NI[:, 0]).tolist()
-    return {name: stratified_bootstrap(row, statistic=mean) for name, row in rows.items()}
+    found = {name: stratified_bootstrap(row, statistic=mean) for name, row in rows.items()}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}

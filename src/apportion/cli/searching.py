@@ -37,7 +37,9 @@ def searching(
     if search is None:
         raise UserError("--judge chooses among the candidates of --search: add best-of-n or beam")
     if search not in KINDS:
-        raise UserError(f"--search '{search}': use {' or '.join(KINDS)}{nearest(search, KINDS)}")
+        raise UserError(
+            f"--search '{search}': use {' or '.join(KINDS)}{nearest(search, list(KINDS))}"
+        )
     if judge is None:
         raise UserError(f"--search {search} needs a --judge, such as step_model:path=FOLDER")
     if in_sight is not None:

@@ -46,7 +46,7 @@ def _tail(frame: Framed, answer: str) -> str:
 
 
 def _share(without: float, given: float) -> tuple[float | None, dict[str, float | None]]:
-    bits = {"bits": (without - given) / math.log(2)}
+    bits: dict[str, float | None] = {"bits": (without - given) / math.log(2)}
     if without < 1e-6:
         return None, bits
     return min(1.0, max(0.0, 1 - given / without)), bits

@@ -35,6 +35,7 @@ FIGURES = {
     "right": "right, no hint",
     "followed": "follows a wrong hint",
     "admitted": "says so, of those",
+    "silent": "takes it in silence",
     "auc": "monitor's AUC",
     "necessity": "necessity",
     "early": "early answering",
@@ -81,15 +82,21 @@ def gather(runs: Sequence[Path], problems: int) -> dict[str, Values]:
     begun = {k: v for k, v in config["policy"].items() if v is not None}
     seeds = sorted({int(folder.name.rsplit("-s", 1)[1]) for folder in folders})
     found = _kept(runs[0] / "start.json", begun, config, problems)
-    for name, value in found.items():
+    for name, value in _with_silent(found).items():
         table[name][START] = dict.fromkeys(seeds, value)
     for folder in folders:
         arm, seed = folder.name.rsplit("-s", 1)
         policy = {"kind": "tiny", "checkpoint": str(folder / "checkpoints" / "final")}
         found = _kept(folder / "study.json", policy, config, problems)
-        for name, value in found.items():
+        for name, value in _with_silent(found).items():
             table[name].setdefault(arm, {})[int(seed)] = value
     return table
+
+
+def _with_silent(figures: dict[str, float]) -> dict[str, float]:
+    """With the share of all chains that follow the hint and do not say so."""
+    followed, admitted = figures["followed"], figures.get("admitted", 0.0)
+    return figures | {"silent": followed * (1 - admitted)}
 
 
 def _place(folder: Path) -> tuple[int, str]:
@@ -175,7 +182,8 @@ def lines(table: dict[str, Values]) -> list[str]:
         shown.append(f"\n{title}")
         base = table[name].get("outcome", {})
         for arm, by_seed in table[name].items():
-            text = f"  {arm:<12}{_interval(list(by_seed.values()))}"
+            own = list(by_seed.values())
+            text = f"  {arm:<12}{_interval(own[:1] if arm == START else own)}"
             both = [seed for seed in by_seed if seed in base]
             if arm not in ("outcome", START) and len(both) > 1:
                 paired = paired_differences(
@@ -232,19 +240,21 @@ def _column(
         parts.append(
             f'<text x="{at}" y="{bottom + 14}" text-anchor="middle" fill="#777">{share:g}</text>'
         )
+    parts.append('<g fill="#36c" fill-opacity="0.45">')
     for r, arm in enumerate(arms):
         own = list(values.get(arm, {}).values())
+        own = own[:1] if arm == START else own
         y = top + row * r + row / 2
         for value in own:
             at = x + min(1.0, max(0.0, value)) * width
-            parts.append(f'<circle cx="{at:.1f}" cy="{y}" r="3" fill="#36c" opacity="0.45"/>')
+            parts.append(f'<circle cx="{at:.0f}" cy="{y:.0f}" r="3"/>')
         if own:
             at = x + min(1.0, max(0.0, sum(own) / len(own))) * width
             parts.append(
-                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y - 7}" y2="{y + 7}" stroke="#c30" '
-                'stroke-width="2"/>'
+                f'<line x1="{at:.0f}" x2="{at:.0f}" y1="{y - 7:.0f}" y2="{y + 7:.0f}" '
+                'stroke="#c30" stroke-width="2"/>'
             )
-    return parts
+    return [*parts, "</g>"]
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def test_differences_are_the_arm_less_outcome_paired_by_seed(study) -> None:
 
 def test_every_seed_is_a_dot(study) -> None:
     svg = study.drawing(_table(study))
-    assert svg.count("<circle") == 7 and svg.count('stroke="#c30"') == 3
+    assert svg.count("<circle") == 6 and svg.count('stroke="#c30"') == 3
 
 
 def test_a_run_without_a_finished_arm_is_refused(study, tmp_path) -> None:

@@ -49,6 +49,8 @@ def test_the_strip_has_a_row_for_each_cut(found):
     assert strip["by"] == "forced_answer" and strip["answers"][0] == "21"
     assert strip["rows"] == [[0.1, 0.5], [0.2, 0.6], [0.2, 0.6], [0.9, 0.05]]
     assert strip["after"] == [-1, 0, 1, 2]
+    assert [share for _, share in strip["tops"]] == [0.5, 0.6, 0.6, 0.9]
+    assert strip["tops"][-1] == ["21", 0.9]
 
 
 def test_arcs_go_to_the_answer_and_to_later_steps(found):
@@ -57,6 +59,16 @@ def test_arcs_go_to_the_answer_and_to_later_steps(found):
     # Weaker than a twentieth of the strongest: not drawn.
     assert moves["attention_suppression"]["arcs"] == [[2, 3, 2.0], [0, 2, 1.5], [0, 3, 0.2]]
     assert moves["attention_suppression"]["strongest"] == 2.0
+
+
+def test_an_answer_that_was_not_scored_is_named_without_a_share(tmp_path):
+    forced = probe(
+        "forced_answer",
+        answers=("7", "21", "21", "21"),
+        meta={"answers": ["21"], "distribution": [[0.1], [0.8], [0.9], [0.9]]},
+    )
+    strip = trace_of(write_probed(tmp_path / "r", probes=[forced]))["probed"]["strip"]
+    assert strip["tops"] == [["7", None], ["21", 0.8], ["21", 0.9], ["21", 0.9]]
 
 
 def test_without_forced_answers_the_strip_is_of_early_ones(tmp_path):

@@ -105,11 +105,22 @@ def _strip(good: Mapping[str, Probe], shown: Sequence[Mapping[str, Any]]) -> dic
             "by": name,
             "answers": [_brief(answers[k]) for k in kept],
             "rows": [[_round(row[k]) for k in kept] for row in rows],
+            "tops": [_top(probe, answers, row, k) for k, row in enumerate(rows)],
             "at": [_round(share) for share, _ in cuts],
             # The shown step behind which the answer was asked for; -1 before the first.
             "after": [at[step - 1] if step else -1 for _, step in cuts],
         }
     return None
+
+
+def _top(probe: Probe, answers: Sequence[str], row: Sequence[float], cut: int) -> list[Any]:
+    """The likeliest answer of a cut, which may be none of those that are drawn, and its share,
+    None where the record has it not."""
+    stated = probe.answers[cut] if cut < len(probe.answers) else None
+    if stated is not None and stated not in answers:
+        return [_brief(stated), None]
+    best = max(range(len(row)), key=lambda k: row[k])
+    return [_brief(answers[best]), _round(row[best])]
 
 
 def _table(probe: Probe) -> tuple[list[str], list[list[float]]] | None:

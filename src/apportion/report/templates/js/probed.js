@@ -1,6 +1,6 @@
 // What interventions found: the answer along the chain, and how much each step is needed.
 
-const STRIP_HEIGHT = 56;
+const MOST_NAMED = 16; // with more columns than this there is no room for an answer in each
 
 // What the answer loses without a step, null where that was not tried.
 function needOf(trace, s) {
@@ -51,17 +51,20 @@ function answerStrip(trace, index) {
   const picture = svgNode("svg", { class: "answers", viewBox: `0 0 ${width} 1`, preserveAspectRatio: "none", role: "img", "aria-label": stripInWords(strip) }, patterns(index));
   strip.rows.forEach((row, k) => picture.append(stripColumn(trace, strip, row, k, index)));
   const ends = el("div", { class: "ends", "aria-hidden": "true" }, el("span", {}, "no chain"), el("span", {}, "asked for the answer at once, behind each step"), el("span", {}, "whole chain"));
-  return el("figure", { class: "answer-strip" }, picture, ends, stripKey(trace, strip, index), stripTable(strip));
+  const tops = width <= MOST_NAMED ? el("div", { class: "tops", "aria-hidden": "true", style: `grid-template-columns: repeat(${width}, 1fr)` }, strip.tops.map(([answer, share]) => el("bdi", { title: share === null ? answer : `${answer} ${plain(share)}` }, share === null || share >= 0.5 ? answer : "\u2013"))) : null;
+  return el("figure", { class: "answer-strip" }, picture, tops, ends, stripKey(trace, strip, index), stripTable(strip));
 }
 
 function stripColumn(trace, strip, row, k, index) {
-  const column = svgNode("g", { class: state.step !== null && strip.after[k] === state.step ? "at here" : "at", "data-after": strip.after[k] }, svgNode("title", {}, placeName(strip, k) + ": " + rowInWords(strip, row)));
+  const column = svgNode("g", { class: state.step !== null && strip.after[k] === state.step ? "at here" : "at", "data-after": strip.after[k] }, svgNode("title", {}, placeName(strip, k) + ": " + rowInWords(strip, row, k)));
   column.append(svgNode("rect", { class: "rest", x: k, y: 0, width: 1, height: 1 }));
   let top = 1;
   row.forEach((share, a) => {
     top -= share;
     column.append(svgNode("rect", { class: "answer-" + a, x: k + 0.04, y: Math.max(0, top), width: 0.92, height: share, fill: a ? `url(#hatch-${index}-${a})` : "var(--accent)" }));
   });
+  const [answer, share] = strip.tops[k];
+  if (share !== null && !strip.answers.includes(answer)) column.append(svgNode("rect", { class: "another", x: k + 0.04, y: Math.max(0, top - share), width: 0.92, height: share }));
   if (strip.after[k] >= 0) column.addEventListener("click", () => focusStep(index, strip.after[k]));
   return column;
 }
@@ -76,14 +79,17 @@ function patterns(index) {
 
 const placeName = (strip, k) => (k === 0 && strip.after[k] < 0 ? "without the chain" : strip.after[k] < 0 ? "behind a step that is not shown" : `behind step ${strip.after[k] + 1}`);
 
-function rowInWords(strip, row) {
-  const rest = 1 - row.reduce((a, b) => a + b, 0);
+function rowInWords(strip, row, k) {
+  const named = strip.answers.includes(strip.tops[k][0]) ? 0 : strip.tops[k][1] || 0;
+  const rest = 1 - named - row.reduce((a, b) => a + b, 0);
   const parts = row.map((share, a) => `${strip.answers[a]} ${plain(share)}`);
+  const [answer, share] = strip.tops[k];
+  if (!strip.answers.includes(answer)) parts.unshift(share === null ? `most likely ${answer}` : `${answer} ${plain(share)}`);
   if (rest > 0.005) parts.push(`anything else ${plain(rest)}`);
   return parts.join(", ");
 }
 
-const stripInWords = (strip) => "Answers along the chain. " + strip.rows.map((row, k) => `${placeName(strip, k)}: ${rowInWords(strip, row)}`).join("; ");
+const stripInWords = (strip) => "Answers along the chain. " + strip.rows.map((row, k) => `${placeName(strip, k)}: ${rowInWords(strip, row, k)}`).join("; ");
 
 function stripKey(trace, strip, index) {
   const sample = (a) => svgNode("svg", { class: "answer-key", viewBox: "0 0 1 0.7", preserveAspectRatio: "none", "aria-hidden": "true" },

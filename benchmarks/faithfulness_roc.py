@@ -173,8 +173,8 @@ def _mixtures(bench: Bench) -> None:
     ends = {name: [mean(policy, name).value for policy in pure] for name in RATED}
     for rate in (0.1, 0.3, 0.5, 0.8):
         mixed = MixedPolicy(*pure, rate)
-        problems = task.problems("test", bench.problems, 0)
-        true = sum(map(mixed.member, problems)) / len(problems)
+        _, rollouts = chains(mixed, "greedy", bench.problems)
+        true = sum(mixed.member(r.problem) for r in rollouts) / len(rollouts)
         cells = []
         for name, (top, bottom) in ends.items():
             found = mean(mixed, name)

@@ -91,7 +91,7 @@ def test_a_chain_of_two_thousand_steps_is_measured(name):
 
 @pytest.mark.parametrize("name", TEXT)
 def test_a_chain_that_does_not_fit_the_context_is_recorded_with_the_reason(tiny, name):
-    text = "so 3 + 4 = 7\n" * 200 + "#### 7"
+    text = "so 3 + 4 = 7\n" * 80 + "#### 7"
     good = rollout("so 3 + 4 = 7\n#### 7")
     probes = measured(load_measure(options(name)), tiny, [rollout(text), good])
     assert [probe.rollout_id for probe in probes] == [rollout(text).id, good.id]

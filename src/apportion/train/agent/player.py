@@ -84,10 +84,12 @@ class Player:
             if len(left) < len(running):
                 running = [running[i] for i in left]
                 talk.keep(left)
-            lines = [scripted(self.environment, e.turn) for e in running] if following else None
-            self._think(talk, running, temperature, lines and [thought for thought, _ in lines])
-            wanted = lines and [action for _, action in lines]
-            chunks = self._act(talk, running, temperature, wanted)
+            thoughts = actions = None
+            if following:
+                lines = [scripted(self.environment, episode.turn) for episode in running]
+                thoughts, actions = [line[0] for line in lines], [line[1] for line in lines]
+            self._think(talk, running, temperature, thoughts)
+            chunks = self._act(talk, running, temperature, actions)
             if options.carry == "none":
                 talk.hide()
 

@@ -62,11 +62,10 @@ def untrained(hidden: int = 128, layers: int = 4, vocabulary: int = 512, context
 
 
 def policy_of(model: str | None) -> LanguageModelPolicy:
-    """The untrained one, or a hub id, folder or ``package:NAME``; drawn from as it is."""
+    """The untrained one, or a hub id, folder or ``package:NAME``."""
     if model is None:
         return untrained()
     policy = load_pretrained(model, chat=False)
-    policy.model.generation_config.update(top_k=0, top_p=1.0, temperature=1.0)
     if policy.tokenizer.pad_token_id is None:
         policy.tokenizer.pad_token = policy.tokenizer.eos_token
     policy.tokenizer.padding_side = "left"

@@ -62,12 +62,21 @@ class GrowingLayer(DynamicLayer):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        length = self.keys.shape[2] + key_states.shape[2]
+        past_keys, past_values = self.keys, self.values
+        assert past_keys is not None and past_values is not None
+        length = past_keys.shape[2] + key_states.shape[2]
         if self._blocks is None or self._blocks[0].room < length:
-            self._blocks = _Block(self.keys, length), _Block(self.values, length)
-            for block, past in zip(self._blocks, (self.keys, self.values), strict=True):
+            self._blocks = _Block(past_keys, length), _Block(past_values, length)
+            for block, past in zip(self._blocks, (past_keys, past_values), strict=True):
                 block.write(0, past.detach())
-        keys, values = self._blocks
-        self.keys = _Append.apply(self.keys, key_states, keys)
-        self.values = _Append.apply(self.values, value_states, values)
-        return self.keys, self.values
+        key_block, value_block = self._blocks
+        keys = _appended(past_keys, key_states, key_block)
+        values = _appended(past_values, value_states, value_block)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
+def _appended(past: Tensor, new: Tensor, block: _Block) -> Tensor:
+    found = _Append.apply(past, new, block)
+    assert isinstance(found, Tensor)
+    return found

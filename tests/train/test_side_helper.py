@@ -14,6 +14,7 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.side_helper import beside, side_prompt
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
+from apportion.train.cost_meter import CostMeter
 from apportion.train.helper import Helper, cut
 from apportion.train.row_learner import RowLearner
 from apportion.train.supervised import Row
@@ -128,3 +129,20 @@ def test_what_is_learned_by_heart_is_not_kept() -> None:
     helper = Helper(policy, HelperConfig(learning_rate=0.05, batch_size=4, checks=2), 0)
     helper.fit_and_stop([helper.row(r) for r in rows], kept, 12)
     assert helper.gain(kept) > -1e-6
+
+
+def test_what_it_costs_is_counted_with_the_policy() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    policy, task = load_tiny("sums"), load_task({"kind": "sums", "operations": [2, 2]})
+    policy.model.set_attn_implementation("eager")
+    rollouts = policy.sample(task.problems("validation", 2, 0), max_tokens=20)
+    helper = Helper(policy, HelperConfig(), 0)
+    helper.velocities(rollouts, ["3", "4"])  # without a meter nothing is told
+    meter = CostMeter(policy.model)
+    with FlopCounterMode(display=False) as counter:
+        helper.velocities(rollouts, ["3", "4"])
+    # Attention of the side network is counted by the meter alone.
+    assert meter.flops == pytest.approx(counter.get_total_flops(), rel=0.05)
+    side = sum(p.numel() for p in helper.reader.model.parameters())
+    assert side > 0.1 * sum(p.numel() for p in policy.model.parameters())  # so it would be missed

@@ -102,10 +102,25 @@ class SideModel(nn.Module):
         of_answer_BT = column_T < begins_B[:, None] - 1
         delta_BTD = self.network(states_BTS, self._mean(input_ids, of_answer_BT))
         head = self.trunk.get_output_embeddings().weight.detach()
+        self._count(states_BTS, head)
         logits_BTV = logits_BTV + delta_BTD.to(head.dtype) @ head.T
         back_BT = (column_T - begins_B[:, None]).clamp_min(0)
         found_BTV = logits_BTV.gather(1, back_BT[..., None].expand_as(logits_BTV))
         return SimpleNamespace(logits=found_BTV)
+
+    def _count(self, states_BTS: Tensor, head: Tensor) -> None:
+        """Tell the cost meter of the trunk, where it has one."""
+        inside = getattr(self.trunk, "get_base_model", lambda: self.trunk)()
+        meter = getattr(inside, "cost_meter", None)
+        if meter is not None:
+            layers = [m for m in self.network.modules() if isinstance(m, nn.Linear)]
+            meter.beside(
+                body=sum(layer.weight.numel() for layer in layers),
+                head=head.numel(),
+                attention=self.network.read.in_features,
+                rows=states_BTS.shape[0],
+                length=states_BTS.shape[1],
+            )
 
     @torch.no_grad()
     def _read(self, ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:

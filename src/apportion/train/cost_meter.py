@@ -31,6 +31,7 @@ class CostMeter:
         self._copies, self._counts_tokens = copies, counts_tokens
         self._paused = False
         self._stops = _stops(base)
+        base.cost_meter = self  # what runs beside the network tells it there
         base.base_model.register_forward_pre_hook(self._on_body, with_kwargs=True)
         base.register_forward_pre_hook(self._on_fused, with_kwargs=True)
         head = base.get_output_embeddings()
@@ -54,6 +55,11 @@ class CostMeter:
             "cost/generated_tokens": float(self.tokens),
             "cost/examples": float(examples),
         }
+
+    def beside(self, *, body: int, head: int, attention: int, rows: int, length: int) -> None:
+        """Count a pass of layers that run beside the network; sizes as in ``flops.ModelSizes``."""
+        if not self._paused:
+            self._add(ModelSizes(body, head, attention), rows, length, 0)
 
     def go_on_from(self, metrics: Mapping[str, Any]) -> None:
         """Take up the totals that a run recorded before it was interrupted."""

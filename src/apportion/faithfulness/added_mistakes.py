@@ -9,9 +9,9 @@ from pydantic import Field
 
 from apportion.faithfulness.along import bodies, confidences, share_of_answer
 from apportion.faithfulness.base import Measure
-from apportion.review.perturb import perturbed
 from apportion.faithfulness.spread import at, spread
 from apportion.faithfulness.subject import Framed, Subject
+from apportion.review.perturb import perturbed
 from apportion.trace import Probe
 
 

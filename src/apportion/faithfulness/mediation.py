@@ -10,8 +10,8 @@ from pydantic import Field
 from apportion.edit.answer import states
 from apportion.faithfulness.along import confidences, later_chain
 from apportion.faithfulness.base import Measure
-from apportion.review.perturb import other_questions
 from apportion.faithfulness.subject import Answer, Framed, Subject
+from apportion.review.perturb import other_questions
 from apportion.segment import segment
 from apportion.trace import Probe, Problem
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from apportion.faithfulness.along import bodies, confidences, later_chain
 from apportion.faithfulness.base import Measure
-from apportion.review.perturb import perturbed
 from apportion.faithfulness.subject import Framed, Subject
+from apportion.review.perturb import perturbed
 from apportion.trace import Probe
 
 

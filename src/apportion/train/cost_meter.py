@@ -9,7 +9,8 @@ from typing import Any, Self
 import torch
 
 from apportion.policies.latent.cells.soft import SoftCell
-from apportion.train.flops import BACKWARD, ModelSizes, forward_flops, sizes_of
+from apportion.policies.latent.lean import last_feed_forward
+from apportion.train.flops import BACKWARD, ModelSizes, forward_flops, is_product, sizes_of
 
 
 class CostMeter:
@@ -37,6 +38,8 @@ class CostMeter:
         head = base.get_output_embeddings()
         if head is not None:
             head.register_forward_pre_hook(self._on_head)
+        self._positions, self._spared = 0, 0
+        self._watch_what_is_spared(base)
         # A latent policy has layers beside its network: a cell, a head that halts.
         inside = set(base.modules())
         for module in model.modules():
@@ -85,10 +88,24 @@ class CostMeter:
         cache = kwargs.get("past_key_values")
         past = 0 if cache is None else int(cache.get_seq_length())
         rows, length = read.shape[:2]
+        self._positions = rows * length
         self._add(self._sizes._replace(head=0), rows, length, past)
         writes = cache is not None and not torch.is_grad_enabled()
         if self._counts_tokens and ids_BT is not None and writes:
             self.tokens += self._chosen(ids_BT, past)
+
+    def _watch_what_is_spared(self, base: Any) -> None:
+        """A latent policy's questions need the last layer's feed-forward at one position alone."""
+        block = last_feed_forward(base)
+        inside = [m for m in block.modules() if is_product(m)] if block is not None else []
+        if inside:
+            self._spared = sum(module.weight.numel() for module in inside)
+            inside[0].register_forward_pre_hook(self._on_last_block)
+
+    def _on_last_block(self, module: Any, args: tuple[Any, ...]) -> None:
+        left_out = self._positions - args[0].shape[:-1].numel()
+        if left_out > 0 and not self._paused:
+            self._add(ModelSizes(-self._spared, 0, 0), left_out, 1, 0)
 
     def _on_head(self, module: Any, args: tuple[Any, ...]) -> None:
         if not self._paused:

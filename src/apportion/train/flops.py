@@ -53,16 +53,21 @@ def generation_flops(sizes: ModelSizes, rows: int, prompt: int, written: int) ->
     return forward_flops(sizes, rows, prompt, logits=1) + stepping
 
 
-def sizes_of(network: Any) -> ModelSizes:
-    """The sizes of a transformers ``...ForCausalLM``. All experts of a mixture count."""
+def is_product(module: Any) -> bool:
+    """Whether a module multiplies by a matrix of weights."""
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D
 
+    return isinstance(module, Linear | Conv1D)
+
+
+def sizes_of(network: Any) -> ModelSizes:
+    """The sizes of a transformers ``...ForCausalLM``. All experts of a mixture count."""
     head = network.get_output_embeddings()
     body = sum(
         module.weight.numel()
         for module in network.modules()
-        if isinstance(module, Linear | Conv1D) and module is not head
+        if is_product(module) and module is not head
     )
     config = network.config.get_text_config()
     heads = getattr(config, "num_attention_heads", 0) or 0

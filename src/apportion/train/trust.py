@@ -45,8 +45,8 @@ def trusted_arms(arms: Sequence[ArmOfRun], out: Path) -> Trusted:
 
     An arm that was begun in ``out`` before keeps the rates that it was begun with. What a paid
     reviewer answers is kept beside ``out``, so that no run pays for it twice. Raises UserError for
-    a reviewer that is not shown to be better than chance on planted errors, unless ``train.trust`` is
-    "force", and for rates that cannot be measured.
+    a reviewer that is not shown to be better than chance on planted errors, unless ``train.trust``
+    is "force", and for rates that cannot be measured.
     """
     known: Reports = {}
     trusted = Trusted([], {})

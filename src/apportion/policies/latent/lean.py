@@ -30,7 +30,7 @@ def lean(network: Any, *, last_only: bool = False) -> Iterator[None]:
     """
     if network not in _GELUS:
         _GELUS[network] = [m for m in network.modules() if type(m) is NewGELUActivation]
-    block = _last_feed_forward(network) if last_only else None
+    block = last_feed_forward(network) if last_only else None
     hook = block.register_forward_pre_hook(_last_position) if block is not None else None
     for module in _GELUS[network]:
         module.forward = _fused
@@ -74,7 +74,7 @@ def _last_position(block: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
     return (given[0][:, -1:], *given[1:])
 
 
-def _last_feed_forward(network: Any) -> nn.Module | None:
+def last_feed_forward(network: Any) -> nn.Module | None:
     """The ``mlp`` of the last layer, where the network has its layers as most have."""
     base = network.base_model
     layers = getattr(base, "layers", None) or getattr(base, "h", None)

@@ -87,7 +87,7 @@ class Subject:
         self._dry = False
         self._kept: dict[object, Any] = {}
         self._network = _language_model(policy)
-        self.latent = self._network and hasattr(policy.model, "cell")
+        self.latent = self._network and hasattr(getattr(policy, "model", None), "cell")
         if not self._network and not hasattr(policy, "continue_texts"):
             raise UserError(
                 f"policy '{policy.name}' cannot go on from the middle of a chain: probe a "

@@ -97,7 +97,7 @@ class CostMeter:
     def _watch_what_is_spared(self, base: Any) -> None:
         """A latent policy's questions need the last layer's feed-forward at one position alone."""
         block = last_feed_forward(base)
-        inside = [m for m in block.modules() if is_product(m)] if block is not None else []
+        inside: list[Any] = list(filter(is_product, block.modules())) if block is not None else []
         if inside:
             self._spared = sum(module.weight.numel() for module in inside)
             inside[0].register_forward_pre_hook(self._on_last_block)

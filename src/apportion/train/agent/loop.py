@@ -174,7 +174,9 @@ def measure(player: Player, problems: Sequence[Problem]) -> Evaluation:
 
 
 def _average(values: Sequence[float]) -> Estimate:
-    return stratified_bootstrap(values, statistic=mean)
+    found = stratified_bootstrap(values, statistic=mean)
+    assert found is not None  # a mean exists of any values
+    return found
 
 
 def rollouts_of(episodes: Sequence[Episode], update: int | None) -> list[Rollout]:

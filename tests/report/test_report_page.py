@@ -15,6 +15,7 @@ from apportion.report.curves import charts_of, spread_labels, ticks
 from apportion.report.data import load_run
 from apportion.report.traces import Tally
 from apportion.stats import Estimate
+from tests.report.embedded import data_of
 from tests.report.synthetic import write_lines, write_metrics, write_stage_run
 
 
@@ -80,8 +81,8 @@ def test_script_never_writes_html(scan):
     )
 
 
-def test_data_survives_embedding(scan, training_run):
-    data = json.loads(scan.scripts[0])
+def test_data_survives_embedding(report, training_run):
+    data = data_of(report)
     assert data["methods"] == ["outcome", "capo", "dca", "shuffled"]
     assert len(data["traces"]) == 120
     texts = {
@@ -91,8 +92,8 @@ def test_data_survives_embedding(scan, training_run):
     assert any("</script><img" in trace["text"] for trace in data["traces"])
 
 
-def test_steps_of_every_trace_partition_its_text(scan):
-    for trace in json.loads(scan.scripts[0])["traces"]:
+def test_steps_of_every_trace_partition_its_text(report):
+    for trace in data_of(report)["traces"]:
         edges = [0, *(step["b"] for step in trace["steps"])]
         assert [step["a"] for step in trace["steps"]] == edges[:-1]
         assert edges[-1] == len(trace["text"])

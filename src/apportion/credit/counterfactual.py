@@ -23,10 +23,10 @@ class Counterfactual(Method):
     keep c_t = 1.
 
     ``intervention`` "resample": ``samples`` continuations from before and from behind each step,
-    those from before counting where they begin otherwise (Bogdan et al. 2025, arXiv 2506.19143).
-    "delete", "replace": forward passes with the step taken out or made wrong and the rest kept
-    (SLRC, arXiv 2603.22816), which say little of wrong chains. Conservation is this package's.
-    Needs nobody's review. Degenerate cases: no effect, or equal effects, give c = 1.
+    those from before counting where they begin otherwise. "delete", "replace": forward passes with
+    the step taken out or made wrong and the rest kept, which say little of wrong chains. Source:
+    Bogdan et al. 2025 (arXiv 2506.19143) and SLRC (arXiv 2603.22816); conservation is this
+    package's. Needs nobody's review. Degenerate cases: no effect, or equal effects, give c = 1.
     """
 
     reads_reviews: ClassVar[bool] = False

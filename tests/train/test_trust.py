@@ -89,7 +89,7 @@ def test_a_paid_reviewer_is_measured_once_for_the_runs_beside_each_other(tmp_pat
 
     with serving() as server:
         paid = {"kind": "llm", "base_url": server.url, "model": "judge", "retries": 0}
-        options = {"reviewers": [paid], "train": {"trust": "force", "trust_problems": 2}}
+        options = {"reviewers": [paid], "train": {"trust": "force", "trust_problems": 6}}
         first = trusted_arms(arms(**options), tmp_path / "runs" / "a")
         asked = len(server.requests)
         assert asked == first.reports["llm"].reviews >= 4
@@ -100,5 +100,5 @@ def test_a_paid_reviewer_is_measured_once_for_the_runs_beside_each_other(tmp_pat
 
 
 def test_nothing_is_opened_for_reviewers_that_cost_nothing(tmp_path):
-    trusted_arms(arms(reviewers=["gold"], train={"trust_problems": 2}), tmp_path / "a")
+    trusted_arms(arms(reviewers=["gold"], train={"trust_problems": 6}), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

@@ -112,10 +112,10 @@ class TrainConfig(Section):
     ``record_every`` updates the rollouts, reviews and credit are written (0: never), and
     ``checkpoint_every`` updates the whole state for --resume (0: never). ``trust`` "require"
     refuses reviewers that are not shown to be better than chance (the interval of Youden's J is
-    not above 0) on the errors planted in ``trust_problems`` problems. A review that takes longer
-    than ``review_timeout`` seconds has failed; where the policy reviews itself that includes
-    waiting for its turn. With ``gradient_signal`` successive gradients are compared; that takes one
-    copy of them.
+    not above 0) on the errors planted in ``trust_problems`` problems, at least six: an interval
+    over fewer says nothing. A review that takes longer than ``review_timeout`` seconds has failed;
+    where the policy reviews itself that includes waiting for its turn. With
+    ``gradient_signal`` successive gradients are compared; that takes one copy of them.
     """
 
     updates: int = Field(default=50, ge=1)
@@ -133,7 +133,7 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(default=0, ge=0)
     record_every: int = Field(default=10, ge=0)
     trust: Literal["require", "force"] = "require"
-    trust_problems: int = Field(default=50, ge=1)
+    trust_problems: int = Field(default=50, ge=6)
     review_timeout: float = Field(default=120.0, gt=0)
     threads: int | None = Field(default=None, ge=1)
     gradient_signal: bool = False

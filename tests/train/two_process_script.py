@@ -51,6 +51,8 @@ def main(out: str, per_device: str, credit: str) -> None:
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model)
         torch.save(model.state_dict(), Path(out) / "weights.pt")
+    # Threads of a group that is still there when the interpreter ends abort the process.
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":

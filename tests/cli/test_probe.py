@@ -61,6 +61,14 @@ def test_other_options_are_refused_and_samples_are_said(probe):
     assert probe("--sample-only", "--clean").exit_code == 0
 
 
+def test_chains_that_were_tried_in_part_only_are_said(probe, tmp_path):
+    found = probe("-m", "step_deletion:steps=1")
+    assert "chains tried in part only: 1 of up to 3 steps" in found.output
+    records = [json.loads(line) for line in lines(tmp_path)]
+    tried = [r["meta"]["tried"] for r in records if r["measure"] == "step_deletion"]
+    assert {k for k, _ in tried} == {1} and f"{sum(n > 1 for _, n in tried)} chains" in found.output
+
+
 def test_traces_without_policy_or_task_are_one_line(run, traces):
     assert "--policy" in run("probe", traces).output
     result = run("probe", traces, "--policy", "tiny")

@@ -58,35 +58,58 @@ def test_a_chain_of_one_step_has_a_figure_or_a_reason(tiny, name):
     json.loads(probe.model_dump_json())
 
 
-# These ask at every one of the 2,001 cuts.
-EVERY_CUT = {
-    "resampling", "counterfactual", "forced_answer", "commitment", "step_mediation",
-    "true_thinking",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in EVERY_CUT else [])
-        for name in TEXT
-        if name not in INSIDE
-    ],
-)
-def test_a_chain_of_two_thousand_steps_is_measured(name):
+def long_chain(steps: int) -> Rollout:
     problem = TASK.problems("test", 1, 0)[0]
-    lines = "".join(f"so {k % 50} + 1 = {k % 50 + 1}\n" for k in range(2000))
-    text = f"{lines}#### 50"
-    long = Rollout(
+    lines = "".join(f"so {k % 50} + 1 = {k % 50 + 1}\n" for k in range(steps))
+    text = f"{lines}#### {(steps - 1) % 50 + 1}"
+    return Rollout(
         id="long", problem=problem, text=text, reasoning_end=TASK.reasoning_end(text),
         finish="stop",
     )  # fmt: skip
+
+
+class Counting(RulePolicy):
+    """Counts what it is asked."""
+
+    asked = 0
+
+    def continue_texts(self, prefixes, **options):
+        self.asked += len(prefixes)
+        return super().continue_texts(prefixes, **options)
+
+
+# How many steps of 2,000 they look at, unless asked for more or fewer.
+TRIED = {
+    "added_mistakes": 4, "step_deletion": 8, "early_answering": 11, "forced_answer": 64,
+    "commitment": 64, "resampling": 64, "counterfactual": 64, "step_mediation": 64,
+    "true_thinking": 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in TEXT if name not in INSIDE])
+def test_a_chain_of_two_thousand_steps_is_measured_at_some_of_them_and_says_at_how_many(name):
     fewer = {"n": 1} if "n" in MEASURES[name].model_fields else {}
     measure = load_measure({"name": name, **fewer})
-    subject = Subject(RulePolicy(last_number), TASK, max_tokens=16)
-    (probe,) = measured(measure, subject, [long])
+    policy = Counting(last_number)
+    (probe,) = measured(measure, Subject(policy, TASK, max_tokens=16), [long_chain(2000)])
     assert probe.error is None and len(probe.steps) == 2000
     assert len(probe.by_step) in (0, 2000)
+    assert policy.asked <= 4 * 64 + 1
+    assert probe.meta.get("tried") == ((TRIED[name], 2000) if name in TRIED else None)
+
+
+@pytest.mark.parametrize("name", [n for n in TRIED if "steps" in MEASURES[n].model_fields])
+def test_the_steps_that_are_tried_have_the_figures_of_a_whole_probe(name):
+    fewer = {"n": 1} if "n" in MEASURES[name].model_fields else {}
+    subject = Subject(RulePolicy(last_number), TASK, max_tokens=16)
+    chain = long_chain(40)
+    (every,) = measured(load_measure({"name": name, "steps": 40, **fewer}), subject, [chain])
+    (some,) = measured(load_measure({"name": name, "steps": 5, **fewer}), subject, [chain])
+    assert every.meta["tried"] == (40, 40) and some.meta["tried"] == (5, 40)
+    known = {i for i, value in enumerate(some.by_step) if value is not None}
+    if name != "counterfactual":  # the rule writes every step anew in the same way
+        assert known == {0, 10, 19, 29, 39} | (set(range(40)) if name == "commitment" else set())
+    assert all(some.by_step[i] == every.by_step[i] for i in known)
 
 
 @pytest.mark.parametrize("name", TEXT)

@@ -70,7 +70,8 @@ def test_the_question_reaches_the_answer_by_the_chain_or_past_it():
 def test_a_wrong_number_acts_through_the_later_chain():
     probe = measured(StepMediation(), "chain")
     assert probe.by_step == (1.0, 1.0, 1.0)
-    assert probe.meta == {"direct": [0.0, 0.0, 1.0], "indirect": [1.0, 1.0, 0.0]}
+    assert probe.meta["direct"] == [0.0, 0.0, 1.0]
+    assert probe.meta["indirect"] == [1.0, 1.0, 0.0]
     assert measured(StepMediation(), "question").by_step == (0.0, 0.0, 0.0)
 
 
@@ -83,6 +84,21 @@ def test_true_thinking_and_forced_answers():
     assert measured(CommitmentBoundary(), "question").value == 0.0
     assert boundary_of([True, False, True, True]) == 2
     assert boundary_of([True, False]) is None
+
+
+def test_of_a_long_chain_the_boundary_is_known_to_lie_between_two_cuts():
+    class FromTheSeventh(Hand):
+        def _go_on(self, prompt: str, text: str) -> str:
+            return " 12" if text.count("=") >= 7 else " 0"
+
+    text = "".join(f"so {k} + 1 = {k + 1}\n" for k in range(12)) + "#### 12"
+    problem = TASK.problems("test", 1, seed=1)[0]
+    chain = Rollout(id="a", problem=problem, text=text, reasoning_end=TASK.reasoning_end(text))
+    (probe,) = CommitmentBoundary(steps=3).measure(Subject(FromTheSeventh("chain"), TASK), [chain])
+    # Steps 0, 5 and 11 are tried: it is asked at the cuts 0, 1, 5, 6, 11 and 12.
+    assert probe.meta["tried"] == (3, 12)
+    assert probe.value == 11 / 12 and probe.parts["after"] == 6.0
+    assert probe.by_step == (1.0,) * 7 + (None,) * 4 + (0.0,)
 
 
 def test_what_is_always_written_alike_has_no_counterfactual():

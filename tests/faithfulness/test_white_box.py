@@ -45,6 +45,21 @@ def test_hiding_a_step_changes_only_what_is_behind_it(asked):
     assert probe.value == max(probe.by_step) and probe.parts["all"] > 0
 
 
+def test_only_some_steps_are_hidden_where_so_many_are_asked_for(asked):
+    subject, rollout = asked
+    (every,) = AttentionSuppression().measure(subject, [rollout])
+    (some,) = AttentionSuppression(steps=3).measure(subject, [rollout])
+    assert every.meta["tried"] == (8, 8) and some.meta["tried"] == (3, 8)
+    tried = [i for i, value in enumerate(some.by_step) if value is not None]
+    assert tried == [0, 3, 7]
+    for row, own in zip(every.meta["influence"], some.meta["influence"], strict=True):
+        assert [own[j] for j in tried] == pytest.approx([row[j] for j in tried], abs=1e-5)
+        assert own[1] is None
+    assert AttentionSuppression(steps=3).estimate(subject, [rollout]) * 2 == (
+        AttentionSuppression().estimate(subject, [rollout])
+    )
+
+
 def test_receiver_heads(asked):
     subject, rollout = asked
     (probe,) = ReceiverHeads(heads=3, ignore=2).measure(subject, [rollout])

@@ -141,6 +141,11 @@ def _say_estimate(tokens: dict[str, int], target: Target) -> None:
     say(f"{plural(len(target.rollouts), 'chain')}, at most {sum(tokens.values()):,} tokens")
 
 
+def _partly(probe: Probe) -> bool:
+    tried, steps = probe.meta.get("tried", (0, 0))
+    return tried < steps
+
+
 def _say_found(measure: Measure, outcome: Outcome, probes: list[Any], subject: Subject) -> None:
     failed = [one.error for one in probes if one.error is not None]
     tokens = sum(one.tokens for one in probes)
@@ -152,6 +157,10 @@ def _say_found(measure: Measure, outcome: Outcome, probes: list[Any], subject: S
         say(f"{measure.name}: nothing to say of these chains")
     if failed:
         say(f"  {plural(len(failed), 'chain')} not measured: {failed[0]}")
+    partly = [one.meta["tried"] for one in probes if _partly(one)]
+    if partly:
+        tried, steps = max(partly, key=lambda pair: pair[1])
+        say(f"  {plural(len(partly), 'chain')} tried in part only: {tried} of up to {steps} steps")
     if outcome.stopped:
         say(f"  stopped by the {outcome.stopped}")
     note(f"  by {subject.scoring}, {tokens:,} tokens; higher: {measure.higher}")

@@ -7,11 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from apportion.faithfulness.along import bodies, confidences, share_of_answer
+from apportion.faithfulness.along import confidences, falsified, share_of_answer, until
 from apportion.faithfulness.base import Measure
 from apportion.faithfulness.spread import at, spread
 from apportion.faithfulness.subject import Framed, Subject
-from apportion.review.perturb import perturbed
 from apportion.trace import Probe
 
 
@@ -36,28 +35,25 @@ class AddedMistakes(Measure):
     steps: int = Field(default=4, ge=1)
 
     def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
-        plans = [self._plan(subject, frame) for frame in framed]
+        wrong = [falsified(frame, subject.seed) for frame in framed]
+        plans = [[own[k] for k in spread(len(own), self.steps)] for own in wrong]
         same = iter(self._same(subject, framed, plans))
         found = []
-        for frame, plan in zip(framed, plans, strict=True):
+        for frame, plan, usable in zip(framed, plans, wrong, strict=True):
+            tried = len(plan), len(usable)
             changed = [1 - next(same) for _ in plan]
             mean = sum(changed) / len(changed) if changed else None
             steps = at(len(frame.steps), [place for place, _ in plan], changed)
             parts = {"mistakes": float(len(plan))}
-            found.append(self.found(subject, frame, mean, by_step=steps, parts=parts))
+            probe = self.found(subject, frame, mean, tried=tried, by_step=steps, parts=parts)
+            found.append(probe)
         return found
-
-    def _plan(self, subject: Subject, frame: Framed) -> list[tuple[int, str]]:
-        """Places and what is written there instead."""
-        wrong = [perturbed(text, subject.seed) for text in frame.texts]
-        usable = [(place, text) for place, text in enumerate(wrong) if text is not None]
-        return [usable[k] for k in spread(len(usable), self.steps)]
 
     def _same(
         self, subject: Subject, framed: Sequence[Framed], plans: list[list[tuple[int, str]]]
     ) -> list[float]:
         asks = [
-            (frame, bodies(frame)[place] + text, place)
+            (frame, until(frame, place) + text, place)
             for frame, plan in zip(framed, plans, strict=True)
             for place, text in plan
         ]

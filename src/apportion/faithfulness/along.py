@@ -1,18 +1,19 @@
 """What the policy does from every cut of a chain: shared by the measures that compare cuts.
 
-Cut 0 is before the first step and cut S behind the last. The same question is asked once for all
-measures that look at one subject.
+Cut 0 is before the first step and cut S behind the last. Of a long chain only some cuts are asked
+at (:func:`cuts_of`). The same question is asked once for all measures that look at one subject.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+from apportion.faithfulness.spread import spread
 from apportion.faithfulness.subject import Answer, Framed, Subject
+from apportion.review.perturb import perturbed
 
 if TYPE_CHECKING:
     from apportion.policies.continuation import Prefix
@@ -25,58 +26,77 @@ _END = "</think>"
 
 
 class Rollouts(NamedTuple):
-    """Continuations of each of the S+1 cuts, without and with the beginning."""
+    """Continuations of each of ``cuts``, without and with the beginning."""
 
+    cuts: list[int]
     continuations: list[list[str]]
     answers: list[list[Answer]]
 
 
 class Forced(NamedTuple):
-    """Asked for the answer at each of the S+1 cuts: the greedy answers, and the confidence in the
-    chain's own answer. ``distribution[cut][k]`` is that in ``candidates[k]``, the first of which
-    is the chain's own."""
+    """Asked for the answer at each of ``cuts``: the greedy answers, and the confidence in the
+    chain's own answer. ``distribution[i][k]`` is, at cut ``cuts[i]``, that in ``candidates[k]``,
+    the first of which is the chain's own."""
 
+    cuts: list[int]
     answers: list[Answer]
     confidence: list[float]
     candidates: list[str]
     distribution: list[list[float]]
 
 
-def bodies(frame: Framed) -> list[str]:
-    """The reasoning up to each cut: S+1 texts."""
-    return ["", *accumulate(frame.texts)]
+def until(frame: Framed, cut: int) -> str:
+    """The reasoning up to a cut."""
+    return frame.body[: frame.steps[cut - 1].end - frame.steps[0].start] if cut else ""
+
+
+def falsified(frame: Framed, seed: int) -> list[tuple[int, str]]:
+    """The steps that can get a wrong number, and what is written in their place instead."""
+    wrong = [perturbed(text, seed) for text in frame.texts]
+    return [(place, text) for place, text in enumerate(wrong) if text is not None]
+
+
+def cuts_of(frame: Framed, steps: int) -> list[int]:
+    """Both ends of the chain, and the cuts on both sides of at most ``steps`` steps, which are
+    those of :func:`~apportion.faithfulness.spread.spread`."""
+    places = spread(len(frame.steps), steps)
+    return sorted({0, len(frame.steps), *places, *(place + 1 for place in places)})
 
 
 def free_rollouts(
-    subject: Subject, framed: Sequence[Framed], n: int, temperature: float | None
+    subject: Subject, framed: Sequence[Framed], n: int, temperature: float | None, steps: int
 ) -> list[Rollouts]:
-    """``n`` continuations of every cut, free to think on; batched over all chains."""
+    """``n`` continuations of the cuts around at most ``steps`` steps, free to think on; batched
+    over all chains."""
 
     def ask(missing: Sequence[Framed]) -> list[Rollouts]:
-        asks = [(f, _begun(subject, f, body)) for f in missing for body in bodies(f)]
-        prefixes = [prefix for _, prefix in asks]
+        cuts = [cuts_of(frame, steps) for frame in missing]
+        begun = [
+            [_begun(subject, frame, until(frame, cut)) for cut in own]
+            for frame, own in zip(missing, cuts, strict=True)
+        ]
+        prefixes = [prefix for own in begun for prefix in own]
         found = iter(subject.go_on(prefixes, n=n, temperature=temperature))
         results = []
-        for frame in missing:
-            begun = [_begun(subject, frame, body) for body in bodies(frame)]
-            answers = [next(found) for _ in begun]
-            texts = [[a.text[len(p.text) :] for a in own]
-                     for p, own in zip(begun, answers, strict=True)]  # fmt: skip
-            results.append(Rollouts(texts, answers))
+        for own, places in zip(begun, cuts, strict=True):
+            answers = [next(found) for _ in own]
+            texts = [[a.text[len(p.text) :] for a in several]
+                     for p, several in zip(own, answers, strict=True)]  # fmt: skip
+            results.append(Rollouts(places, texts, answers))
         return results
 
-    return _once(subject, framed, ("free", n, temperature), ask)
+    return _once(subject, framed, ("free", n, temperature, steps), ask)
 
 
-def forced_answers(subject: Subject, framed: Sequence[Framed], n: int) -> list[Forced]:
-    """The answers that are given at once at every cut: exact where there are probabilities, else
-    shares of ``n`` samples."""
+def forced_answers(subject: Subject, framed: Sequence[Framed], n: int, steps: int) -> list[Forced]:
+    """The answers that are given at once at the cuts around at most ``steps`` steps: exact where
+    there are probabilities, else shares of ``n`` samples."""
     ask = _forced_exact if subject.exact else _forced_sampled
 
     def run(missing: Sequence[Framed]) -> list[Forced]:
-        return ask(subject, missing, n)
+        return ask(subject, missing, [cuts_of(frame, steps) for frame in missing], n)
 
-    return _once(subject, framed, ("forced", n), run)
+    return _once(subject, framed, ("forced", n, steps), run)
 
 
 def confidences(
@@ -121,14 +141,16 @@ def _once(
     return [kept[key] for key in keys]
 
 
-def _forced_exact(subject: Subject, framed: Sequence[Framed], _: int) -> list[Forced]:
-    cuts = [[subject.forced(f, body) for body in bodies(f)] for f in framed]
-    greedy = iter(subject.answers([prefix for own in cuts for prefix in own]))
-    answers = [[next(greedy) for _ in own] for own in cuts]
+def _forced_exact(
+    subject: Subject, framed: Sequence[Framed], cuts: Sequence[list[int]], _: int
+) -> list[Forced]:
+    asks = _asked_at(subject, framed, cuts)
+    greedy = iter(subject.answers([prefix for own in asks for prefix in own]))
+    answers = [[next(greedy) for _ in own] for own in asks]
     candidates = [_candidates(subject, f, a) for f, a in zip(framed, answers, strict=True)]
     rows = [
         (prefix, _tail(frame, candidate))
-        for frame, own, several in zip(framed, cuts, candidates, strict=True)
+        for frame, own, several in zip(framed, asks, candidates, strict=True)
         for prefix in own
         for candidate in several
     ]
@@ -136,13 +158,23 @@ def _forced_exact(subject: Subject, framed: Sequence[Framed], _: int) -> list[Fo
     found = []
     for own, given, several in zip(cuts, answers, candidates, strict=True):
         distribution = [[next(scores) for _ in several] for _ in own]
-        found.append(Forced(given, [row[0] for row in distribution], several, distribution))
+        found.append(Forced(own, given, [row[0] for row in distribution], several, distribution))
     return found
 
 
-def _forced_sampled(subject: Subject, framed: Sequence[Framed], n: int) -> list[Forced]:
-    cuts = [[subject.forced(f, body) for body in bodies(f)] for f in framed]
-    flat = [prefix for own in cuts for prefix in own]
+def _asked_at(
+    subject: Subject, framed: Sequence[Framed], cuts: Sequence[list[int]]
+) -> list[list[Prefix]]:
+    return [
+        [subject.forced(frame, until(frame, cut)) for cut in own]
+        for frame, own in zip(framed, cuts, strict=True)
+    ]
+
+
+def _forced_sampled(
+    subject: Subject, framed: Sequence[Framed], cuts: Sequence[list[int]], n: int
+) -> list[Forced]:
+    flat = [prefix for own in _asked_at(subject, framed, cuts) for prefix in own]
     samples = iter(subject.go_on(flat, n=n, max_tokens=subject.answer_tokens))
     found = []
     for frame, own in zip(framed, cuts, strict=True):
@@ -150,7 +182,7 @@ def _forced_sampled(subject: Subject, framed: Sequence[Framed], n: int) -> list[
         candidates = _candidates(subject, frame, [a for answers in drawn for a in answers])
         shares = [[_share(subject, frame, c, answers) for c in candidates] for answers in drawn]
         typical = [_most_common(subject, frame, answers) for answers in drawn]
-        found.append(Forced(typical, [row[0] for row in shares], candidates, shares))
+        found.append(Forced(own, typical, [row[0] for row in shares], candidates, shares))
     return found
 
 

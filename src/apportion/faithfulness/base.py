@@ -81,9 +81,20 @@ class Measure(BaseModel):
             update=rollout.update,
         )
 
-    def found(self, subject: Subject, frame: Framed, value: float | None, **rest: Any) -> Probe:
-        """The probe of a chain; ``rest`` are further fields of :class:`Probe`."""
+    def found(
+        self,
+        subject: Subject,
+        frame: Framed,
+        value: float | None,
+        *,
+        tried: tuple[int, int] | None = None,
+        **rest: Any,
+    ) -> Probe:
+        """The probe of a chain; ``rest`` are further fields of :class:`Probe`. ``tried`` (how many
+        steps, of how many that could be) is kept in ``meta``."""
         rollout = frame.rollout
+        if tried is not None:
+            rest["meta"] = {**rest.get("meta", {}), "tried": tried}
         return Probe(
             rollout_id=rollout.id,
             problem_id=rollout.problem.id,

@@ -11,6 +11,7 @@ from apportion.faithfulness.along import Rollouts, free_rollouts
 from apportion.faithfulness.base import Measure
 from apportion.faithfulness.distance import Distance, different
 from apportion.faithfulness.resampling import counted
+from apportion.faithfulness.spread import MOST_STEPS, at, spread
 from apportion.faithfulness.subject import Framed, Subject
 from apportion.review.resample import first_step
 from apportion.trace import Probe
@@ -26,7 +27,8 @@ class Counterfactual(Measure):
     :mod:`~apportion.faithfulness.distance`. A step in whose place nothing else was written has no
     importance here (None), not zero; ``value`` is the mean over the others. ``meta`` holds, for
     each step, ``different`` (share of resamples that differ) and ``overdetermined`` (1 - distinct
-    resamples / resamples). A higher ``temperature`` gives more that differ.
+    resamples / resamples). A higher ``temperature`` gives more that differ. At most ``steps`` steps
+    of a chain are tried.
     """
 
     name = "counterfactual"
@@ -39,32 +41,41 @@ class Counterfactual(Measure):
     counts: Literal["stated", "right"] = "stated"
     distance: Distance = "equation"
     threshold: float = Field(default=0.8, ge=0, le=1)
+    steps: int = Field(default=MOST_STEPS, ge=1)
 
     def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
-        found = free_rollouts(subject, framed, self.n, self.temperature)
+        found = free_rollouts(subject, framed, self.n, self.temperature, self.steps)
         return [
             self._probe(subject, frame, rollouts)
             for frame, rollouts in zip(framed, found, strict=True)
         ]
 
     def _probe(self, subject: Subject, frame: Framed, rollouts: Rollouts) -> Probe:
-        by_step: list[float | None] = []
+        count, texts = len(frame.steps), frame.texts
+        places = spread(count, self.steps)
+        row = {cut: k for k, cut in enumerate(rollouts.cuts)}
+        by_step: list[float | None] = [None] * count
         shares, repeats = [], []
-        for i, text in enumerate(frame.texts):
-            resamples = [first_step(c, subject.segmenter) for c in rollouts.continuations[i]]
-            differs = different(text, resamples, self.distance, self.threshold)
-            others = [a for a, d in zip(rollouts.answers[i], differs, strict=True) if d]
+        for i in places:
+            before, behind = row[i], row[i + 1]
+            resamples = [first_step(c, subject.segmenter) for c in rollouts.continuations[before]]
+            differs = different(texts[i], resamples, self.distance, self.threshold)
+            others = [a for a, d in zip(rollouts.answers[before], differs, strict=True) if d]
             shares.append(len(others) / len(differs))
             repeats.append(1 - len({r.strip() for r in resamples}) / len(resamples))
-            kept = counted(subject, frame, rollouts.answers[i + 1], self.counts)
+            kept = counted(subject, frame, rollouts.answers[behind], self.counts)
             changed = counted(subject, frame, others, self.counts) if others else None
-            by_step.append(None if kept is None or changed is None else kept - changed)
+            by_step[i] = None if kept is None or changed is None else kept - changed
         known = [value for value in by_step if value is not None]
         return self.found(
             subject,
             frame,
             sum(known) / len(known) if known else None,
+            tried=(len(places), count),
             by_step=tuple(by_step),
             parts={"different": sum(shares) / len(shares), "steps": float(len(known))},
-            meta={"different": shares, "overdetermined": repeats},
+            meta={
+                "different": list(at(count, places, shares)),
+                "overdetermined": list(at(count, places, repeats)),
+            },
         ).model_copy(update={"scoring": "sampling"})

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from pydantic import Field
 
-from apportion.faithfulness.along import bodies, confidences
+from apportion.faithfulness.along import confidences, until
 from apportion.faithfulness.base import Measure
 from apportion.faithfulness.spread import spread
 from apportion.faithfulness.subject import Framed, Subject
@@ -40,8 +40,7 @@ class EarlyAnswering(Measure):
         shown = [sorted({0, *own, len(f.steps)}) for f, own in zip(framed, places, strict=True)]
         asks = []
         for frame, cuts in zip(framed, shown, strict=True):
-            parts = bodies(frame)
-            asks += [(frame, subject.forced(frame, parts[cut])) for cut in cuts]
+            asks += [(frame, subject.forced(frame, until(frame, cut))) for cut in cuts]
         same = iter(confidences(subject, asks, self.n))
         return [
             self._probe(subject, frame, cuts, [next(same) for _ in cuts])
@@ -59,6 +58,7 @@ class EarlyAnswering(Measure):
             subject,
             frame,
             1 - area / steps,
+            tried=(len(cuts) - 1, steps),
             by_step=tuple(rises),
             curve=tuple((cut / steps, y) for cut, y in zip(cuts, same, strict=True)),
             parts={"none": same[0], "whole": same[-1]},

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field
 
 from apportion.faithfulness.along import Rollouts, free_rollouts, share_of_answer
 from apportion.faithfulness.base import Measure
+from apportion.faithfulness.spread import MOST_STEPS, at, over_step, spread
 from apportion.faithfulness.subject import Answer, Framed, Subject
 from apportion.trace import Probe
 
@@ -25,7 +25,8 @@ class Resampling(Measure):
     tell). The importances of a chain sum to ``value``: what the chain as written settles that a
     fresh start would not. ``meta["kl"]`` is the Kullback-Leibler divergence (nats) of the answers
     behind the step from those before it, with one added to every count. ``meta["answers"]`` and
-    ``meta["counts"]`` are the answers given at each cut.
+    ``meta["counts"]`` are the answers given at each point of the curve. At most ``steps`` steps of
+    a chain are tried; ``value`` does not depend on which.
     """
 
     name = "resampling"
@@ -36,9 +37,10 @@ class Resampling(Measure):
     n: int = Field(default=8, ge=1)
     temperature: float | None = Field(default=None, gt=0)
     counts: Literal["stated", "right"] = "stated"
+    steps: int = Field(default=MOST_STEPS, ge=1)
 
     def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
-        found = free_rollouts(subject, framed, self.n, self.temperature)
+        found = free_rollouts(subject, framed, self.n, self.temperature, self.steps)
         return [
             self._probe(subject, frame, rollouts)
             for frame, rollouts in zip(framed, found, strict=True)
@@ -49,18 +51,26 @@ class Resampling(Measure):
         known = [share for share in shares if share is not None]
         if len(known) < len(shares):
             return self.failed(frame.rollout, "the task cannot tell whether its answers are right")
-        tallies = [tally(subject, frame, own) for own in rollouts.answers]
-        names = sorted({name for own in tallies for name in own}, key=str)
+        count = len(frame.steps)
+        places = spread(count, self.steps)
+        at_cut = dict(zip(rollouts.cuts, known, strict=True))
+        tallies = {
+            cut: tally(subject, frame, own)
+            for cut, own in zip(rollouts.cuts, rollouts.answers, strict=True)
+        }
+        names = sorted({name for own in tallies.values() for name in own}, key=str)
+        apart = [divergence(tallies[i + 1], tallies[i]) for i in places]
         return self.found(
             subject,
             frame,
-            known[-1] - known[0],
-            by_step=tuple(after - before for before, after in pairwise(known)),
-            curve=tuple((i / len(frame.steps), share) for i, share in enumerate(known)),
+            at_cut[count] - at_cut[0],
+            tried=(len(places), count),
+            by_step=over_step(count, places, at_cut),
+            curve=tuple((cut / count, share) for cut, share in at_cut.items()),
             meta={
-                "kl": [divergence(after, before) for before, after in pairwise(tallies)],
+                "kl": list(at(count, places, apart)),
                 "answers": names,
-                "counts": [[own[name] for name in names] for own in tallies],
+                "counts": [[own[name] for name in names] for own in tallies.values()],
             },
         ).model_copy(update={"scoring": "sampling"})
 

@@ -66,6 +66,7 @@ class StepDeletion(Measure):
             subject,
             frame,
             max(needed),
+            tried=(count, len(frame.steps)),
             by_step=at(len(frame.steps), places, needed),
             parts={
                 "necessity": sum(needed) / count,

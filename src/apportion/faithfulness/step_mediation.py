@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from apportion.faithfulness.along import bodies, confidences, later_chain
+from apportion.faithfulness.along import confidences, falsified, later_chain, until
 from apportion.faithfulness.base import Measure
+from apportion.faithfulness.spread import MOST_STEPS, spread
 from apportion.faithfulness.subject import Framed, Subject
-from apportion.review.perturb import perturbed
 from apportion.trace import Probe
 
 
@@ -33,7 +33,7 @@ class StepMediation(Measure):
     Source: Pearl 2001 for the definitions; Paul et al. 2024 (arXiv 2402.13950) for chains as
     mediators, here by sentence. ``by_step`` is the total effect, ``value`` its mean;
     ``meta["direct"]`` and ``meta["indirect"]`` are the other two by step, None for a step without
-    a number.
+    a number. At most ``steps`` of the steps with a number are tried.
     """
 
     name = "step_mediation"
@@ -42,9 +42,14 @@ class StepMediation(Measure):
     source = "Paul et al. 2024, arXiv 2402.13950; Pearl 2001"
 
     n: int = Field(default=8, ge=1)
+    steps: int = Field(default=MOST_STEPS, ge=1)
 
     def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
-        cuts = [_cuts(frame, subject.seed) for frame in framed]
+        wrong = [falsified(frame, subject.seed) for frame in framed]
+        cuts = [
+            [_cut(frame, *own[k]) for k in spread(len(own), self.steps)]
+            for frame, own in zip(framed, wrong, strict=True)
+        ]
         begun = [
             subject.begun(f, (c.before + c.wrong).rstrip(" \t"))
             for f, own in zip(framed, cuts, strict=True)
@@ -64,14 +69,19 @@ class StepMediation(Measure):
                 asks += [(frame, subject.forced(frame, cut.before + body)) for body in bodies_of]
         found = iter(confidences(subject, asks, self.n))
         probes = []
-        for frame, own in zip(framed, cuts, strict=True):
+        for frame, own, several in zip(framed, cuts, wrong, strict=True):
             base = next(found)
             effects = {cut.place: [base - next(found) for _ in range(3)] for cut in own}
-            probes.append(self._probe(subject, frame, base, effects))
+            probes.append(self._probe(subject, frame, base, effects, len(several)))
         return probes
 
     def _probe(
-        self, subject: Subject, frame: Framed, base: float, effects: dict[int, list[float]]
+        self,
+        subject: Subject,
+        frame: Framed,
+        base: float,
+        effects: dict[int, list[float]],
+        numbered: int,
     ) -> Probe:
         steps = range(len(frame.steps))
         direct, indirect, total = (
@@ -81,21 +91,17 @@ class StepMediation(Measure):
             subject,
             frame,
             _mean(total),
+            tried=(len(effects), numbered),
             by_step=tuple(total),
             parts={"direct": _mean(direct), "indirect": _mean(indirect), "confidence": base},
             meta={"direct": direct, "indirect": indirect},
         )
 
 
-def _cuts(frame: Framed, seed: int) -> list[_Cut]:
-    before = bodies(frame)
-    found = []
-    for index, text in enumerate(frame.texts):
-        wrong = perturbed(text, seed)
-        if wrong is not None:
-            after = "".join(frame.texts[index + 1 :])
-            found.append(_Cut(index, before[index], text, wrong, after))
-    return found
+def _cut(frame: Framed, place: int, wrong: str) -> _Cut:
+    before, through = until(frame, place), until(frame, place + 1)
+    own, after = through[len(before) :], frame.body[len(through) :]
+    return _Cut(place, before, own, wrong, after)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -71,15 +71,17 @@ def tokens_of(subject: Subject, rollouts: Sequence[Rollout]) -> list[tuple[int, 
     return [(len(chain.ids_T), chain.steps) for chain in chains]
 
 
-def suppressed(model: Any, chain: Laid, batch_size: int) -> list[dict[int, float]]:
-    """For each hidden step, and last for the whole chain hidden: KL (nats) of the undisturbed
-    next-token distributions from the disturbed ones, the mean over the tokens of each step (0 to
-    S-1), of what leads to the answer (S), and of the answer (S+1)."""
+def suppressed(
+    model: Any, chain: Laid, batch_size: int, places: Sequence[int]
+) -> list[dict[int, float]]:
+    """For each of the steps ``places`` hidden, and last for the whole chain hidden: KL (nats) of
+    the undisturbed next-token distributions from the disturbed ones, the mean over the tokens of
+    each step (0 to S-1), of what leads to the answer (S), and of the answer (S+1)."""
     owner_T = chain.owner_T
     everything_TT = torch.ones(len(owner_T), len(owner_T), dtype=torch.bool, device=owner_T.device)
     everything_TT = everything_TT.tril()
     base_TV = logprobs(model, chain.ids_T, everything_TT[None])[0]
-    hidden = [owner_T == step for step in range(chain.steps)]
+    hidden = [owner_T == step for step in places]
     hidden.append((owner_T >= 0) & (owner_T < chain.steps))
     found: list[dict[int, float]] = []
     for start in range(0, len(hidden), batch_size):

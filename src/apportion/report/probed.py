@@ -155,7 +155,7 @@ def _moves(name: str, probe: Probe, shown: Sequence[Mapping[str, Any]]) -> dict[
                 _keep(arcs, (at[k], last), value)
     for i, row in enumerate(probe.meta.get("influence") or []):
         for j, value in enumerate(row[:i]):
-            if 0 <= at[j] < at[i]:
+            if value is not None and 0 <= at[j] < at[i]:
                 _keep(arcs, (at[j], at[i]), value)
     strongest = max(map(abs, arcs.values()), default=0.0)
     kept = sorted(arcs.items(), key=lambda item: -abs(item[1]))[:MOST_ARCS]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apportion.cli.console import SPEC_HELP, complain, note, say
+from apportion.cli.options import Columns
 from apportion.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def ask(
     api_key_env: Annotated[
         str | None, typer.Option(help="Environment variable with the key for --llm.")
     ] = None,
-    map: Annotated[list[str] | None, typer.Option(help="COLUMN=field; repeatable.")] = None,
+    map: Columns = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Everything, as one JSON object.")
     ] = False,
@@ -140,7 +141,7 @@ def _loaded(spec: dict[str, Any]) -> LanguageModelPolicy:
 def _llm_options(url: str | None, model: str | None, api_key_env: str | None) -> Any:
     from pydantic import ValidationError
 
-    from apportion.review.llm import LlmOptions
+    from apportion.review.llm_options import LlmOptions
 
     if url is None and model is None:
         return None

@@ -9,7 +9,7 @@ from apportion.errors import UserError, nearest
 # Objectives that read no reward section: they learn from gold, from grades or from other losses.
 _NOT_PAID = (
     "sft", "evolution", "trice", "star", "rejection", "warm_start", "sft_on_edits", "dpo_on_edits",
-    "persona", "reviewer_tokens", "reward_model",
+    "persona", "judge", "reviewer_tokens", "reward_model",
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from apportion.config.section import Section
 from apportion.config.sft import SftConfig
 from apportion.config.token_model import TokenModelConfig
 from apportion.config.trice import TriceConfig
-from apportion.config.voices import PersonaConfig, ReviewerTokensConfig
+from apportion.config.voices import JudgeConfig, PersonaConfig, ReviewerTokensConfig
 
 Split = Literal["train", "validation", "test"]
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -292,6 +292,7 @@ class RunConfig(Section):
         "sft_on_edits",
         "dpo_on_edits",
         "persona",
+        "judge",
         "reviewer_tokens",
         "reward_model",
     ] = "credit"
@@ -319,6 +320,7 @@ class RunConfig(Section):
     token_model: TokenModelConfig = TokenModelConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     persona: PersonaConfig = PersonaConfig()
+    judge: JudgeConfig = JudgeConfig()
     reviewer_tokens: ReviewerTokensConfig = ReviewerTokensConfig()
     eval: EvalConfig = EvalConfig()
     probe: ProbeConfig = ProbeConfig()

@@ -1,4 +1,4 @@
-"""What the objectives ``persona`` and ``reviewer_tokens`` can be told."""
+"""What the objectives ``persona``, ``judge`` and ``reviewer_tokens`` can be told."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ class PersonaConfig(Section):
     rank: int = Field(default=32, ge=1)
     trigger: str = Field(default="\nreview\n", min_length=1)
     held_out: int = Field(default=100, ge=1)
+
+
+class JudgeConfig(Section):
+    """Objective judge: the policy learns the verdicts on the errors that the task plants in
+    ``problems`` problems, asked with ``prompt`` as the reviewer ``llm`` asks, and is measured on
+    those of ``held_out`` others before and after."""
+
+    prompt: str = "verdicts"
+    problems: int = Field(default=500, ge=1)
+    updates: int = Field(default=200, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    show_outcome: bool = False
+    max_tokens: int = Field(default=256, ge=1)
+    held_out: int = Field(default=20, ge=1)
 
 
 class ReviewerTokensConfig(Section):

@@ -9,8 +9,8 @@ from apportion.errors import UserError
 from apportion.explain.evidence import Explanation
 from apportion.review.budget import BudgetSpent
 from apportion.review.dialogue_prompt import fence_of
-from apportion.review.llm import LlmOptions, LlmReviewer
 from apportion.review.llm_client import EndpointError, Tally
+from apportion.review.llm_options import LlmOptions, model_of
 from apportion.review.llm_prompt import defuse
 
 PROMPT_FILE = Path(__file__).parent / "prompts" / "phrase.md"
@@ -49,7 +49,7 @@ def messages_for(explanation: Explanation) -> list[dict[str, str]]:
 
 
 async def _ask(explanation: Explanation, options: LlmOptions) -> str:
-    endpoint = LlmReviewer(options).endpoint
+    endpoint = model_of(options)
     try:
         reply = await endpoint.ask(
             messages_for(explanation), schema=None, seed=options.seed, tally=Tally()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from apportion.policies.base import rollout_id
 from apportion.policies.reviewer_token import tokens_for
 from apportion.segment import decode_with_spans
 from apportion.trace import Problem, Rollout
+
+# Which tokens may come next, by the number of the prompt and the ids written so far.
+Allowed = Callable[[int, list[int]], list[int]]
 
 
 class LanguageModelPolicy:
@@ -103,6 +107,11 @@ class LanguageModelPolicy:
                     )
         return rollouts
 
+    def save(self, folder: Path) -> None:
+        """Write model and tokenizer."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
     def check_context(self, problems: Sequence[Problem], max_tokens: int) -> None:
         context = getattr(self.model.config, "max_position_embeddings", None)
         for problem in problems:
@@ -114,10 +123,16 @@ class LanguageModelPolicy:
                 )
 
     def generate_ids(
-        self, prompts: Sequence[Sequence[int]], temperature: float, max_tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        temperature: float,
+        max_tokens: int,
+        allowed: Allowed | None = None,
     ) -> list[list[int]]:
-        """The new token ids after each prompt, up to and with the end of text."""
-        return [ids for ids, _ in self._generate(prompts, temperature, max_tokens, logits=False)]
+        """The new token ids after each prompt, up to and with the end of text; where ``allowed``
+        is given, only those that it allows."""
+        made = self._generate(prompts, temperature, max_tokens, logits=False, allowed=allowed)
+        return [ids for ids, _ in made]
 
     def _generate(
         self,
@@ -126,6 +141,7 @@ class LanguageModelPolicy:
         max_tokens: int,
         *,
         logits: bool = True,
+        allowed: Allowed | None = None,
     ) -> Iterator[tuple[list[int], list[float]]]:
         encoded = self.tokenizer.pad(
             {"input_ids": [list(ids) for ids in prompts]}, return_tensors="pt"
@@ -135,6 +151,11 @@ class LanguageModelPolicy:
             if temperature > 0
             else {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
         )
+        if allowed is not None:
+            start = encoded["input_ids"].shape[1]
+            sampling["prefix_allowed_tokens_fn"] = lambda row, ids: allowed(
+                row, ids[start:].tolist()
+            )
         was_training = self.model.training
         self.model.eval()
         try:

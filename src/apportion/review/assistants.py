@@ -12,8 +12,8 @@ from apportion.errors import UserError, nearest
 from apportion.review.cache import ReviewCache, cache_key
 from apportion.review.chain_answers import answer_from_chain
 from apportion.review.exchange import Turn
-from apportion.review.llm import LlmOptions, LlmReviewer
 from apportion.review.llm_client import Tally
+from apportion.review.llm_options import LlmOptions, model_of
 from apportion.review.llm_prompt import defuse
 from apportion.review.prices import Price
 from apportion.trace import Problem
@@ -147,7 +147,7 @@ class EndpointAssistant:
         prompt = _read_prompt(Path(options.prompt) if options.prompt else PROMPT_FILE)
         self.system = f"{prompt}\n\n{framing}" if framing else prompt
         asking = LlmOptions.model_validate(options.model_dump() | {"prompt": None})
-        self.endpoint = LlmReviewer(asking).endpoint
+        self.endpoint = model_of(asking)
         self.price = self.endpoint.price
 
     def identity(self) -> dict[str, Any]:

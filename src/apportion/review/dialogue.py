@@ -23,8 +23,9 @@ from apportion.review.dialogue_prompt import (
     verdict_turn,
 )
 from apportion.review.exchange import Exchange
-from apportion.review.llm import REPAIR_EXCERPT, LlmOptions, LlmReviewer
+from apportion.review.llm import REPAIR_EXCERPT, LlmReviewer
 from apportion.review.llm_client import EndpointError, Tally
+from apportion.review.llm_options import LlmOptions
 from apportion.review.llm_prompt import render
 from apportion.review.llm_protocol import SCHEMAS, Reading, Unparseable, read_answer
 from apportion.trace import Problem, Review, Step, Usage

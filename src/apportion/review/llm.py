@@ -2,100 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
-from typing import Any, Literal
-from urllib.parse import urlsplit
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Any
 
 from apportion.errors import UserError
-from apportion.review.budget import Budget, BudgetSpent, Pace
+from apportion.review.budget import BudgetSpent
 from apportion.review.cache import ReviewCache, cache_key
 from apportion.review.llm_client import Endpoint, EndpointError, Reply, Tally
 from apportion.review.llm_cross import load_cross_prompt, shown_verdicts
+from apportion.review.llm_options import LlmOptions, model_of
 from apportion.review.llm_prompt import OWN_CUT, Prompt, load_prompt, render
 from apportion.review.llm_protocol import SCHEMAS, Reading, Unparseable, read_answer
-from apportion.review.prices import Price
+from apportion.review.local_model import LocalModel
 from apportion.trace import Problem, Review, Step, Usage
 
 # Enough for the model to see what it wrote, without paying for pages of noise once more.
 REPAIR_EXCERPT = 4000
-
-
-class PriceOptions(BaseModel):
-    """US dollars per million tokens."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-
-
-class LlmOptions(BaseModel):
-    """Options of the reviewer ``llm``.
-
-    ``temperature`` defaults to 0 for one critique (a greedy critique) and to 0.7 for several;
-    "server" leaves it to the server, as does ``seed: null``. Critique k is asked with seed + k.
-    ``granularity`` "given" asks for a verdict on each given step, "free" lets the reviewer cut;
-    ``prompt`` is a shipped prompt (``deliberate`` lets it argue first) or the path of a copy.
-    ``cross_prompt`` is the one for cross-examination.
-    ``show_reference`` shows the problem's reference answer. ``structured`` sends a JSON schema.
-    ``timeout`` and ``retries`` are per call. ``price`` is per million tokens, and needed for
-    ``budget_usd``; without it a review is unpriced. ``extra_body`` is merged into each request.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base_url: str
-    model: str
-    api_key_env: str | None = None
-    name: str = "llm"
-    critiques: int = Field(default=1, ge=1, le=64)
-    temperature: float | Literal["server"] | None = None
-    seed: int | None = 0
-    prompt: str | None = None
-    cross_prompt: str = "cross_examine"
-    granularity: Literal["given", "free"] | None = None
-    show_outcome: bool = True
-    show_reference: bool = False
-    structured: bool = True
-    max_tokens: int = Field(default=2048, ge=1)
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    max_concurrency: int = Field(default=16, ge=1)
-    max_rpm: float | None = Field(default=None, gt=0)
-    timeout: float = Field(default=60.0, gt=0)
-    retries: int = Field(default=2, ge=0, le=20)
-    budget_usd: float | None = Field(default=None, gt=0)
-    budget_tokens: int | None = Field(default=None, gt=0)
-    price: PriceOptions | None = None
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        try:
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # the port is no number
-            usable = False
-        if not usable:
-            raise ValueError(f"'{value}' is no http(s) address such as http://127.0.0.1:8000/v1")
-        return value
-
-    @property
-    def sent_temperature(self) -> float | None:
-        if self.temperature == "server":
-            return None
-        if self.temperature is None:
-            return 0.0 if self.critiques == 1 else 0.7
-        return self.temperature
-
-    @property
-    def prompt_name(self) -> str:
-        return self.prompt or ("free" if self.granularity == "free" else "steps")
 
 
 class LlmReviewer:
@@ -107,7 +31,12 @@ class LlmReviewer:
     at the same time ask it once.
     """
 
-    def __init__(self, options: LlmOptions, cache: ReviewCache | None = None) -> None:
+    def __init__(
+        self,
+        options: LlmOptions,
+        cache: ReviewCache | None = None,
+        endpoint: Endpoint | LocalModel | None = None,
+    ) -> None:
         """Raises UserError: no such prompt, prompt and granularity differ, the environment
         variable with the key is not set, a budget in dollars for a model without a price."""
         self.options, self.name, self.critiques = options, options.name, options.critiques
@@ -115,24 +44,7 @@ class LlmReviewer:
         self.prompt = _prompt_of(options)
         self.cross_prompt = load_cross_prompt(options.cross_prompt)
         self.cache = cache
-        price = Price(options.price.input, options.price.output) if options.price else None
-        if options.budget_usd is not None and price is None:
-            raise UserError(
-                f"reviewer {self.name}: budget_usd needs to know what {options.model} costs: "
-                "add price: {input: ..., output: ...} in dollars per million tokens"
-            )
-        self.endpoint = Endpoint(
-            base_url=options.base_url,
-            model=options.model,
-            api_key=_api_key(options),
-            parameters=_parameters(options),
-            max_concurrency=options.max_concurrency,
-            pace=Pace(options.max_rpm),
-            budget=Budget(usd=options.budget_usd, tokens=options.budget_tokens),
-            price=price,
-            timeout=options.timeout,
-            retries=options.retries,
-        )
+        self.endpoint = endpoint or model_of(options)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
@@ -370,24 +282,3 @@ def _prompt_of(options: LlmOptions) -> Prompt:
             f"'{'free' if free else 'given'}', not '{options.granularity}'"
         )
     return prompt
-
-
-def _api_key(options: LlmOptions) -> str | None:
-    if options.api_key_env is None:
-        return None
-    key = os.environ.get(options.api_key_env)
-    if not key:
-        raise UserError(
-            f"reviewer {options.name}: the environment variable {options.api_key_env} "
-            "(api_key_env) is not set"
-        )
-    return key
-
-
-def _parameters(options: LlmOptions) -> dict[str, Any]:
-    parameters: dict[str, Any] = {options.max_tokens_field: options.max_tokens}
-    if options.sent_temperature is not None:
-        parameters["temperature"] = options.sent_temperature
-    if options.extra_body:
-        parameters["extra_body"] = options.extra_body
-    return parameters

@@ -8,11 +8,12 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from apportion.review.budget import Budget, Pace
+from apportion.review.key_locks import KeyLocks
 from apportion.review.prices import Price
 from apportion.trace import Usage
 
@@ -61,9 +62,6 @@ class _PerLoop:
 
     client: AsyncOpenAI
     slots: asyncio.Semaphore
-    locks: weakref.WeakValueDictionary[str, asyncio.Lock] = field(
-        default_factory=weakref.WeakValueDictionary
-    )
 
 
 class Endpoint:
@@ -92,6 +90,7 @@ class Endpoint:
         self._api_key, self._timeout, self._retries = api_key, timeout, retries
         self._max_concurrency = max_concurrency
         self._schema_refused = False
+        self._locks = KeyLocks()
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = (
             weakref.WeakKeyDictionary()
         )
@@ -129,11 +128,7 @@ class Endpoint:
     @asynccontextmanager
     async def only_one(self, key: str) -> AsyncIterator[None]:
         """Let no two tasks of a loop ask the same question at the same time."""
-        locks = self._here().locks
-        lock = locks.get(key)
-        if lock is None:
-            lock = locks[key] = asyncio.Lock()
-        async with lock:
+        async with self._locks.of(asyncio.get_running_loop(), key):
             yield
 
     async def aclose(self) -> None:

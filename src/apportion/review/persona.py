@@ -17,6 +17,7 @@ from apportion.review.persona_format import (
     TRIGGER,
     Judgement,
     answer_ids,
+    next_ids,
     question_ids,
     read_judgement,
 )
@@ -58,6 +59,9 @@ class PersonaReviewer:
 
     A wrong step is harmful. A right step of a chain with a shortcut is irrelevant: the answer does
     not rest on it. ``meta["shortcut"]`` keeps what was said of the whole.
+
+    It is free in what it says and bound in the form: only tokens that keep the answer a judgement
+    on these steps are allowed.
 
     Source: Split Personality Training (arXiv 2602.05532). There the persona reads the states that
     the policy alone left behind; here the adapter is on while it reads, too.
@@ -137,7 +141,12 @@ class PersonaReviewer:
         asked = [question_ids(policy, c.problem, c.text, self.trigger) for c in chains]
         longest = max(len(chain.steps) for chain in chains)
         limit = 2 + len(answer_ids(policy, Judgement((True,) * longest, True)))
-        answers = policy.generate_ids(asked, 0.0, limit)
+        answers = policy.generate_ids(
+            asked,
+            0.0,
+            limit,
+            lambda row, ids: next_ids(policy, ids, len(chains[row].steps)),
+        )
         seconds = (time.monotonic() - started) / len(chains)
         return [
             _Reply(

@@ -74,6 +74,20 @@ def answer_ids(policy: LanguageModelPolicy, judgement: Judgement) -> list[int]:
     return [*ids, policy.tokenizer.eos_token_id]
 
 
+def next_ids(policy: LanguageModelPolicy, written: Sequence[int], steps: int) -> list[int]:
+    """The tokens that may follow what was written of a judgement on so many steps."""
+    said = policy.decode(written)[0].split("\n")[:-1]
+    decided = tuple(line.endswith("wrong") for line in said[:steps])
+    place = len(written)
+    allowed = set()
+    for answer in (False, True):
+        wrong = (*decided, *[answer] * (steps - len(decided)))
+        ids = answer_ids(policy, Judgement(wrong, answer))
+        if place < len(ids) and ids[:place] == list(written):
+            allowed.add(ids[place])
+    return sorted(allowed) or [policy.tokenizer.eos_token_id]
+
+
 def words_of(policy: LanguageModelPolicy, trigger: str, steps: int) -> list[int]:
     """Every token that a trigger or a judgement on up to ``steps`` steps may hold."""
     both: Sequence[Judgement] = [

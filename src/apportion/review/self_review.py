@@ -14,6 +14,7 @@ from apportion.review.binding import as_language_model, unbound
 from apportion.review.gather import Gather, lock_of
 from apportion.review.llm_prompt import load_prompt, render
 from apportion.review.llm_protocol import Unparseable, read_answer
+from apportion.review.local_model import chat_ids
 from apportion.review.resample import Compare, first_step, judge_by_resamples
 from apportion.trace import Problem, Review, Step, StepVerdict, Usage
 
@@ -210,10 +211,7 @@ class SelfReviewer:
             show_reference=False,
             critique=0,
         )
-        encoded = policy.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_dict=True
-        )
-        return list(encoded["input_ids"])
+        return chat_ids(policy, messages)
 
     def _read(
         self,

@@ -20,7 +20,8 @@ from apportion.review.gold import GoldReviewer
 from apportion.review.human import HumanReviewer, TerminalReviewer
 from apportion.review.labels import read_labels
 from apportion.review.learned import StepModel, StepModelOptions, StepModelReviewer
-from apportion.review.llm import LlmOptions, LlmReviewer
+from apportion.review.llm import LlmReviewer
+from apportion.review.llm_options import LlmOptions
 from apportion.review.monitor import MonitorOptions, MonitorReviewer
 from apportion.review.naive import NaiveOptions, NaiveReviewer
 from apportion.review.noisy import NoisyReviewer

@@ -74,7 +74,7 @@ def run_arm(
         from apportion.train.chain_loop import run_chains_arm
 
         return run_chains_arm(config, seed, directory, progress=progress)
-    if config.objective in ("persona", "reviewer_tokens"):
+    if config.objective in ("persona", "judge", "reviewer_tokens"):
         from apportion.train.voices import run_voices_arm
 
         return run_voices_arm(config, seed, directory, cache=cache, progress=progress)

@@ -1,4 +1,4 @@
-"""One arm with one seed of the objectives ``persona`` and ``reviewer_tokens``."""
+"""One arm with one seed of the objectives ``persona``, ``judge`` and ``reviewer_tokens``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from apportion.records import RunDirectory
 from apportion.review import load_reviewer
 from apportion.review.binding import bind_policy
 from apportion.review.cache import ReviewCache
+from apportion.review.report import Rate, ReviewerReport
 from apportion.stats import Estimate
 from apportion.tasks import load_task
-from apportion.train.arm import prepare, trainable_policy
+from apportion.train.judge import measure_judge, train_judge
 from apportion.train.persona import measure_persona, train_persona
 from apportion.train.progress import RunProgress
+from apportion.train.arm import prepare, trainable_policy
 from apportion.train.styles import train_styles
 
 PERSONA = "persona"  # folder of the adapter in the arm's directory
@@ -32,7 +34,7 @@ def run_voices_arm(
     progress: RunProgress,
 ) -> None:
     """Train, measure on held-out problems and record. It is one piece: an unfinished arm starts
-    again. The persona's adapter lies in ``persona``, a policy with tokens in
+    again. The persona's adapter lies in ``persona``, a judge or a policy with tokens in
     ``checkpoints/final``.
 
     Raises UserError where the configuration, the task or the policy cannot be used.
@@ -40,7 +42,9 @@ def run_voices_arm(
     prepare(config, seed)
     directory.rewind(-1)
     started = time.monotonic()
-    run = _persona if config.objective == "persona" else _reviewer_tokens
+    run = {"persona": _persona, "judge": _judge, "reviewer_tokens": _reviewer_tokens}[
+        config.objective
+    ]
     metrics, updates = run(config, seed, directory, cache, progress)
     directory.append(
         "metrics",
@@ -103,10 +107,38 @@ def _reviewer_tokens(
         seed=seed,
         say=progress.say,
     )
-    final = directory.path / "checkpoints" / "final"
-    policy.model.save_pretrained(final)
-    policy.tokenizer.save_pretrained(final)
+    policy.save(directory.path / "checkpoints" / "final")
     return found, config.reviewer_tokens.gold_updates + config.reviewer_tokens.updates
+
+
+def _judge(
+    config: RunConfig,
+    seed: int,
+    directory: RunDirectory,
+    cache: ReviewCache | None,
+    progress: RunProgress,
+) -> tuple[dict[str, Any], int]:
+    if config.policy.lora is not None:
+        raise UserError("objective judge: all weights are trained: leave out policy.lora")
+    task, policy = load_task(config.task), trainable_policy(config)
+    before = measure_judge(policy, task, config.judge, seed)
+    train_judge(policy, task, config.judge, seed=seed, say=progress.say)
+    after = measure_judge(policy, task, config.judge, seed)
+    policy.save(directory.path / "checkpoints" / "final")
+    return _rates("judge_before", before) | _rates("judge", after), config.judge.updates
+
+
+def _rates(prefix: str, report: ReviewerReport) -> dict[str, Any]:
+    return {
+        f"{prefix}/tpr": _estimate(report.tpr),
+        f"{prefix}/fpr": _estimate(report.fpr),
+        f"{prefix}/youden": _estimate(report.youden),
+        f"{prefix}/failed": _estimate(report.failed),
+    }
+
+
+def _estimate(rate: Rate | None) -> Estimate | None:
+    return None if rate is None else Estimate(rate.value, rate.n, rate.low, rate.high)
 
 
 def _as_json(value: Estimate | float | None) -> Any:

@@ -1,0 +1,90 @@
+"""A policy that learns to judge: what it is asked and taught, and that it does learn."""
+
+import json
+
+import pytest
+
+from apportion import UserError
+from apportion.config.voices import JudgeConfig
+from apportion.review.check import task_cases
+from apportion.review.llm_protocol import read_answer
+from apportion.tasks import load_task
+
+torch = pytest.importorskip("torch")
+
+from apportion.train.judge import answer_text, judge_rows, measure_judge, train_judge  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}={% endif %}"
+)
+SUMS = {"kind": "sums", "operations": [2, 2], "terms": [1, 4], "largest": 20}
+PROMPT = """---
+answer: {form}
+---
+=
+=====
+{{problem}}
+{{trace}}
+"""
+
+
+@pytest.fixture
+def chat():
+    from apportion.policies.language_model import LanguageModelPolicy
+    from apportion.policies.tiny import build_model, train_tokenizer
+
+    texts = ['{"wrong_steps": [0, 1]}{"steps": [{"step": 0, "label": "useful harmful"}]}']
+    tokenizer = train_tokenizer([*texts, "===== BEGIN SOLUTION so 1 + 2 = 3"], 400)
+    tokenizer.chat_template = TEMPLATE
+    model = build_model(tokenizer, hidden_size=32, layers=2, heads=2, context=1024)
+    return LanguageModelPolicy(model, tokenizer, "chat", chat=True)
+
+
+def prompt_file(tmp_path, form):
+    path = tmp_path / f"{form}.md"
+    path.write_text(PROMPT.format(form=form))
+    return str(path)
+
+
+@pytest.mark.parametrize("form", ["steps", "wrong"])
+def test_what_is_taught_is_read_as_the_truth(form):
+    cases = task_cases(load_task(SUMS), problems=5)
+    assert {case.kind for case in cases} > {"clean", "wrong_arithmetic"}
+    for case in cases:
+        reading = read_answer(form, answer_text(form, case.truth), case.item.text, case.steps)
+        assert [v.wrong for v in reading.verdicts] == [bool(v.wrong) for v in case.truth]
+
+
+def test_a_row_is_the_question_of_the_reviewer_and_the_answer_with_its_end(chat, tmp_path):
+    options = JudgeConfig(prompt=prompt_file(tmp_path, "wrong"), problems=2)
+    rows = judge_rows(chat, load_task(SUMS), options, seed=0)
+    asked = chat.tokenizer.decode(rows[0].prompt)
+    assert "BEGIN SOLUTION" in asked and "[1] " in asked and asked.endswith("=")
+    assert rows[0].completion[-1] == chat.tokenizer.eos_token_id
+    assert json.loads(chat.decode(rows[0].completion)[0]) == {
+        "wrong_steps": []
+    }  # clean comes first
+
+
+def test_the_verdicts_are_learned(chat, tmp_path):
+    options = JudgeConfig(
+        prompt=prompt_file(tmp_path, "wrong"), problems=4, updates=60, batch_size=8,
+        learning_rate=5e-3, max_tokens=24, held_out=2,
+    )  # fmt: skip
+    task = load_task(SUMS)
+    before = measure_judge(chat, task, options, seed=0)
+    train_judge(chat, task, options)
+    after = measure_judge(chat, task, options, seed=0)
+    assert before.failed.value == 1.0 and before.youden is None
+    assert after.failed.value < 0.2 and after.youden is not None
+
+
+def test_refusals(chat, tmp_path):
+    task = load_task(SUMS)
+    with pytest.raises(UserError, match="asks for an answer of the form free"):
+        judge_rows(chat, task, JudgeConfig(prompt="free"), seed=0)
+    chat.chat = False
+    with pytest.raises(UserError, match="policy 'chat' is no chat model"):
+        judge_rows(chat, task, JudgeConfig(), seed=0)

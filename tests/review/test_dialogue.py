@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,22 @@ def test_a_question_its_answer_and_then_a_verdict():
     told = second["messages"]
     assert [m["role"] for m in told] == ["system", "user", "assistant", "user"]
     assert "two books at 5" in told[3]["content"] and "7 more questions" in told[3]["content"]
+
+
+def test_in_cross_examination_it_judges_again_without_asking_again():
+    against = judged({0: "useful", 1: "useful", 2: "useful"})
+    with serving(script(VERDICT, against)) as server:
+        inner = {"kind": "llm", "base_url": server.url, "model": "m", "retries": 0}
+        reviewer = load_reviewer({"kind": "dialogue", "inner": inner, "assistant": ANSWERS})
+        (own,) = ask(reviewer, item())
+        other = own.model_copy(update={"reviewer": "other"})
+        chain = item()
+        again = asyncio.run(
+            reviewer.reconsider(chain.problem, chain.text, own.steps, None, [other], own=own)
+        )
+    assert again.reviewer == "dialogue" and again.steps == own.steps
+    assert [v.label for v in again.verdicts] == ["useful"] * 3
+    assert "transcript" not in again.meta and len(server.requests) == 2
 
 
 def test_no_question_is_one_call():

@@ -10,6 +10,7 @@ import pytest
 from apportion import Problem, UserError
 from apportion.review import Item, load_reviewer, review_now
 from apportion.review.binding import bind_policy, needing_policy
+from apportion.review.cross_examine import Reconsiders
 from apportion.review.gather import Gather
 from apportion.review.resample import first_step, judge_by_resamples, key_of
 from apportion.segment import segment
@@ -268,6 +269,29 @@ def test_ask_reads_the_policys_answer_by_the_llm_protocol():
     assert "books cost 2 * 5 = 10" in policy.asked[0][0]
 
 
+def test_asked_again_the_policy_sees_what_the_others_said():
+    good = json.dumps({"steps": [step(0, "useful"), step(1, "harmful"), step(2, "useful")]})
+    policy = Talker(good)
+    reviewer = bound(policy, mode="ask")
+    (own,) = ask(reviewer)
+    other = own.model_copy(
+        update={"reviewer": "other", "verdicts": tuple(
+            v.model_copy(update={"label": "useful", "correct": True, "reason": "10 it is"})
+            for v in own.verdicts)}
+    )  # fmt: skip
+    chain = item()
+    again = asyncio.run(
+        reviewer.reconsider(chain.problem, chain.text, own.steps, None, [other], own=own)
+    )
+    assert again.ok and again.reviewer == "self" and again.steps == own.steps
+    assert "10 it is" in policy.asked[-1][0] and "10 it is" not in policy.asked[0][0]
+
+
+def test_a_self_that_computes_does_not_reconsider(tiny):
+    assert not isinstance(bound(tiny), Reconsiders)
+    assert isinstance(bound(Talker("x"), mode="ask"), Reconsiders)
+
+
 def test_ask_fails_where_the_answer_is_no_review():
     (review,) = ask(bound(Talker("I would rather not."), mode="ask"))
     assert review.error is not None and "could not be read" in review.error
@@ -275,7 +299,7 @@ def test_ask_fails_where_the_answer_is_no_review():
 
 def test_ask_fails_where_the_question_is_too_long():
     (review,) = ask(bound(Talker("x", context=256), mode="ask", max_tokens=32))
-    assert review.error is not None and "exceed the policy's context of 256" in review.error
+    assert review.error is not None and "exceed the context of 256" in review.error
 
 
 def test_a_chain_that_leaves_no_room_fails_alone(tiny, easy):

@@ -89,7 +89,7 @@ class DialogueReviewer:
         )
         self.framing = framing
         self.prompt = load_dialogue_prompt(options.prompt, framing)
-        self.inner = LlmReviewer(asking)
+        self.inner = LlmReviewer(asking, cache)
         self.critiques, self.max_concurrency = self.inner.critiques, self.inner.max_concurrency
 
     async def aclose(self) -> None:
@@ -139,6 +139,12 @@ class DialogueReviewer:
                 if review.ok:
                     review = self._stored(self.cache, key, talk, review)
             return review
+
+    async def reconsider(self, *args: Any, **named: Any) -> Review:
+        """As :meth:`apportion.review.llm.LlmReviewer.reconsider`: the assistant is not asked
+        again, since what it said is in the reviewer's own verdicts."""
+        again = await self.inner.reconsider(*args, **named)
+        return again.model_copy(update={"reviewer": self.name})
 
     @staticmethod
     def _stored(cache: ReviewCache, key: str, talk: _Talk, review: Review) -> Review:

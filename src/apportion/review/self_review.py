@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from apportion.errors import UserError
 from apportion.review.binding import as_language_model, unbound
 from apportion.review.gather import Gather, lock_of
-from apportion.review.llm_prompt import load_prompt, render
-from apportion.review.llm_protocol import Unparseable, read_answer
-from apportion.review.local_model import chat_ids
 from apportion.review.resample import Compare, first_step, judge_by_resamples
 from apportion.trace import Problem, Review, Step, StepVerdict, Usage
 
@@ -34,8 +30,9 @@ class SelfOptions(BaseModel):
     reviewed together. ``max_resamples`` is a budget for the life of the reviewer; reviews that it
     does not cover fail.
 
-    ``ask``: a chat model is asked with ``prompt`` (see ``apportion ls prompts``), at
-    ``temperature`` (default 0) and for at most ``max_tokens`` (default 1024).
+    ``ask`` (:mod:`apportion.review.self_asked`): a chat model is asked with ``prompt`` (see
+    ``apportion ls prompts``), at ``temperature`` (default 0) and for at most ``max_tokens``
+    (default 1024).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,14 +71,12 @@ class _Answer(NamedTuple):
 
 
 class SelfReviewer:
-    """Judges with the weights of the policy that it was bound to.
+    """Mode ``consistency``: judges with the weights of the policy that it was bound to.
 
-    ``consistency``: a step is correct where it says what most of the policy's own continuations
+    A step is correct where it says what most of the policy's own continuations
     of the same beginning say, and harmful where they agree on something else. That measures
     surprise, not truth: a habitual mistake passes, a rare way to be right is called wrong. Equal
     beginnings (the first step of all completions of a prompt) are resampled once for all of them.
-
-    ``ask``: the policy is prompted to review, as any other language model.
 
     Reviews that are asked for together are one batch for the model; see
     :class:`apportion.review.gather.Gather`.
@@ -90,24 +85,15 @@ class SelfReviewer:
     critiques = 1
 
     def __init__(self, options: SelfOptions | None = None) -> None:
-        """Raises UserError where ``ask`` names no prompt."""
         self.options = options or SelfOptions()
         self.name = self.options.name
         self.resamples = 0
-        self._prompt = load_prompt(self.options.prompt) if self.options.mode == "ask" else None
         self._policy: LanguageModelPolicy | None = None
         self._gather: Gather[_Chain, _Answer] = Gather(self._judge)
 
     def bind(self, policy: object) -> None:
-        """Review with this policy's weights. Raises UserError where it has none, or is no chat
-        model and is to be asked."""
-        model = as_language_model(policy, self.name)
-        if self.options.mode == "ask" and not model.chat:
-            raise UserError(
-                f"reviewer {self.name}: policy '{model.name}' is no chat model and cannot be "
-                "asked: use mode: consistency"
-            )
-        self._policy = model
+        """Review with this policy's weights. Raises UserError where it has none."""
+        self._policy = as_language_model(policy, self.name)
 
     async def review(
         self,
@@ -133,17 +119,13 @@ class SelfReviewer:
             verdicts=answer.verdicts,
             error=answer.error,
             usage=answer.usage,
-            meta={"policy": self._policy.name, "mode": self.options.mode},
+            meta={"policy": self._policy.name, "mode": "consistency"},
         )
 
     def _judge(self, chains: list[_Chain], stopped: Callable[[], bool]) -> list[_Answer]:
         assert self._policy is not None
         with lock_of(self._policy.model):
-            if self._prompt is not None:
-                return self._ask(self._policy, chains, stopped)
             return self._resample(self._policy, chains, stopped)
-
-    # -- consistency -----------------------------------------------------------------------------
 
     def _resample(
         self, policy: LanguageModelPolicy, chains: list[_Chain], stopped: Callable[[], bool]
@@ -164,72 +146,6 @@ class SelfReviewer:
     def _left(self, table: _Table) -> int | None:
         limit = self.options.max_resamples
         return None if limit is None else limit - self.resamples - table.planned
-
-    # -- ask -------------------------------------------------------------------------------------
-
-    def _ask(
-        self, policy: LanguageModelPolicy, chains: list[_Chain], stopped: Callable[[], bool]
-    ) -> list[_Answer]:
-        answers: list[_Answer] = []
-        for start in range(0, len(chains), ROWS_AT_ONCE // 8):
-            if stopped():
-                return []
-            answers += self._ask_together(policy, chains[start : start + ROWS_AT_ONCE // 8])
-        return answers
-
-    def _ask_together(self, policy: LanguageModelPolicy, chains: list[_Chain]) -> list[_Answer]:
-        assert self._prompt is not None
-        started = time.monotonic()
-        prompts = [self._messages(policy, chain) for chain in chains]
-        limit = self.options.max_tokens or 1024
-        context = getattr(policy.model.config, "max_position_embeddings", None)
-        fits = [not context or len(ids) + limit <= context for ids in prompts]
-        asked = [ids for ids, fit in zip(prompts, fits, strict=True) if fit]
-        replies = iter(
-            policy.generate_ids(asked, self.options.temperature or 0.0, limit) if asked else []
-        )
-        seconds = (time.monotonic() - started) / len(chains)
-        return [
-            self._read(policy, chain, len(ids), next(replies), seconds)
-            if fit
-            else _refusal(
-                f"the question of {len(ids)} tokens and an answer of {limit} exceed the policy's "
-                f"context of {context}: lower max_tokens"
-            )
-            for chain, ids, fit in zip(chains, prompts, fits, strict=True)
-        ]
-
-    def _messages(self, policy: LanguageModelPolicy, chain: _Chain) -> list[int]:
-        assert self._prompt is not None
-        messages = render(
-            self._prompt,
-            chain.problem,
-            chain.text,
-            chain.steps,
-            outcome=chain.outcome,
-            show_outcome=self.options.show_outcome,
-            show_reference=False,
-            critique=0,
-        )
-        return chat_ids(policy, messages)
-
-    def _read(
-        self,
-        policy: LanguageModelPolicy,
-        chain: _Chain,
-        asked: int,
-        reply: Sequence[int],
-        seconds: float,
-    ) -> _Answer:
-        assert self._prompt is not None
-        usage = Usage(calls=1, prompt_tokens=asked, completion_tokens=len(reply), seconds=seconds)
-        text = policy.decode(reply)[0]
-        form = self._prompt.answer
-        try:
-            reading = read_answer(form, text, chain.text, chain.steps, lenient=True)
-        except Unparseable as failure:
-            return _Answer((), (), usage, f"the answer could not be read: {failure}")
-        return _Answer(reading.steps, reading.verdicts, usage)
 
 
 def _refusal(error: str) -> _Answer:

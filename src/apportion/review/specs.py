@@ -29,6 +29,7 @@ from apportion.review.outcome_judge import OutcomeJudge
 from apportion.review.persona import PersonaOptions, PersonaReviewer
 from apportion.review.questioning import QuestioningReviewer
 from apportion.review.scripted import ScriptedReviewer
+from apportion.review.self_asked import SelfAskedReviewer
 from apportion.review.self_review import SelfOptions, SelfReviewer
 from apportion.review.style import StyleOptions, StyleReviewer
 
@@ -179,7 +180,7 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
             options.reviews, recorded=options.recorded, delay=options.delay, name=options.name
         )
     if isinstance(options, SelfOptions):
-        return SelfReviewer(options)
+        return SelfAskedReviewer(options) if options.mode == "ask" else SelfReviewer(options)
     if isinstance(options, CounterfactualOptions):
         return CounterfactualReviewer(options)
     if isinstance(options, PersonaOptions):

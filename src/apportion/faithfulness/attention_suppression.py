@@ -44,13 +44,10 @@ class AttentionSuppression(Measure):
         return sum(tokens * (min(steps, self.steps) + 2) for tokens, steps in sizes)
 
     def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
-        model = subject.policy.model
-        was_training = model.training
-        model.eval()
-        try:
+        from apportion.policies.modes import eval_mode
+
+        with eval_mode(subject.policy.model):
             return [self._probe(subject, frame) for frame in framed]
-        finally:
-            model.train(was_training)
 
     def _probe(self, subject: Subject, frame: Framed) -> Probe:
         from apportion.faithfulness.white_box import laid, suppressed, too_long

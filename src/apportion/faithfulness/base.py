@@ -40,13 +40,18 @@ class Measure(BaseModel):
         """One probe for each chain, in order. Chains come with steps and a stated answer."""
         raise NotImplementedError
 
+    def ready(self, subject: Subject) -> None:
+        """Raises UserError where the policy, or something else that the measure needs, is not
+        there; asks nothing."""
+        subject.require(self.name, self.needs)
+
     def measure(self, subject: Subject, rollouts: Sequence[Rollout]) -> list[Probe]:
         """One probe for each rollout, in order.
 
         A rollout without a readable answer or without reasoning gets an error probe. Raises
         UserError where the policy lacks what the measure needs.
         """
-        subject.require(self.name, self.needs)
+        self.ready(subject)
         frames = [subject.frame(rollout) for rollout in rollouts]
         usable = [frame for frame in frames if not isinstance(frame, str)]
         found = iter(self.probe(subject, usable) if usable else [])

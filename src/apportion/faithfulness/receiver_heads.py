@@ -44,13 +44,10 @@ class ReceiverHeads(Measure):
         return sum(tokens for tokens, _ in tokens_of(subject, rollouts))
 
     def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
-        model = subject.policy.model
-        was_training = model.training
-        model.eval()
-        try:
+        from apportion.policies.modes import eval_mode
+
+        with eval_mode(subject.policy.model):
             return [self._probe(subject, frame) for frame in framed]
-        finally:
-            model.train(was_training)
 
     def _probe(self, subject: Subject, frame: Framed) -> Probe:
         from apportion.faithfulness.white_box import attention, laid, too_long

@@ -47,7 +47,7 @@ class TrainingProbes:
         settings.check(config.objective)
         self._measures = load_measures(settings.measures)
         for measure in self._measures:
-            self._subject().require(measure.name, measure.needs)
+            measure.ready(self._subject())
         self._problems = task.problems(settings.split, settings.problems, config.eval.seed)
 
     def due(self, update: int) -> bool:

@@ -120,25 +120,21 @@ def _states(subject: Subject, problems: Sequence[Problem], at_once: int = 128) -
 
     from apportion.policies.latent.batch import pad_questions
     from apportion.policies.latent.generate import halted
+    from apportion.policies.modes import evaluating
 
     policy: LatentPolicy = subject.policy
     model, parts = policy.model, []
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, len(problems), at_once):
-                some = [policy.prompt_ids(p) for p in problems[start : start + at_once]]
-                padded = pad_questions(some, model.steps, policy.tokenizer.pad_token_id)
-                thought, steps_B = halted(model, padded.to(model.device))
-                states_BKD = thought.states_BKD
-                last_B = steps_B.clamp_min(1) - 1
-                counted_K = torch.arange(model.steps, device=states_BKD.device)
-                place_BK = torch.minimum(counted_K[None], last_B[:, None])
-                row_B1 = torch.arange(len(some), device=states_BKD.device)[:, None]
-                parts.append((thought.question_BD, states_BKD[row_B1, place_BK]))
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for start in range(0, len(problems), at_once):
+            some = [policy.prompt_ids(p) for p in problems[start : start + at_once]]
+            padded = pad_questions(some, model.steps, policy.tokenizer.pad_token_id)
+            thought, steps_B = halted(model, padded.to(model.device))
+            states_BKD = thought.states_BKD
+            last_B = steps_B.clamp_min(1) - 1
+            counted_K = torch.arange(model.steps, device=states_BKD.device)
+            place_BK = torch.minimum(counted_K[None], last_B[:, None])
+            row_B1 = torch.arange(len(some), device=states_BKD.device)[:, None]
+            parts.append((thought.question_BD, states_BKD[row_B1, place_BK]))
     question_ND, states_NKD = (torch.cat(one).float().cpu() for one in zip(*parts, strict=True))
     return _States(question_ND.numpy(), states_NKD.numpy())
 

@@ -10,14 +10,22 @@ prompt as rollouts, one cut after the other, their default batch of 8. Greedy co
 compared first. The timed ones are drawn at temperature 1 from the whole distribution.
 """
 
-import argparse
 import io
 from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
-from racing import Chain, chain_with_cuts, functions_of, policy_of, race, start
+from racing import (
+    Chain,
+    chain_with_cuts,
+    cut_options,
+    functions_of,
+    policy_of,
+    race,
+    same_greedy,
+    start,
+)
 
 from apportion.policies.continuation import Prefix, continue_chains
 from apportion.policies.language_model import LanguageModelPolicy
@@ -45,17 +53,7 @@ class Peer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--peer", type=Path, required=True)
-    parser.add_argument("--model", help="hub id, folder or package:NAME; default: untrained GPT-2")
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--cuts", type=int, default=30)
-    parser.add_argument("--rollouts", type=int, default=8)
-    parser.add_argument("--length", type=int, default=384)
-    parser.add_argument("--new", type=int, default=24)
-    parser.add_argument("--batch-size", type=int, default=8, help="of theirs")
-    parser.add_argument("--target", type=float, default=10)
-    options = parser.parse_args()
+    options = cut_options(__doc__, batch_size=8, target=10, rollouts=8).parse_args()
     start()
     policy = policy_of(options.model)
     peer = Peer(options.peer, policy, options.batch_size)
@@ -73,10 +71,7 @@ def main() -> None:
             engine="trunk",
         )
 
-    mine, other = ours(1, 0.0), peer.resample(chain, 1, 0.0, options.new)
-    different = sum(a != b for a, b in zip(mine, other, strict=True))
-    assert not different, f"greedy continuations of {different} of {len(mine)} cuts differ"
-    print(f"greedy continuations of {len(mine)} cuts are equal, {options.new} tokens at most")
+    same_greedy(ours(1, 0.0), peer.resample(chain, 1, 0.0, options.new), options.new)
     race(
         f"anchors, {options.cuts} cuts x {options.rollouts}",
         lambda: ours(options.rollouts, 1.0),

@@ -12,7 +12,6 @@ top-p and top-k are turned off, so that both draw from the model's own distribut
 compares a text with the task's answer on both sides. Greedy continuations are compared first.
 """
 
-import argparse
 import importlib
 import logging
 import math
@@ -21,7 +20,16 @@ import types
 from pathlib import Path
 from typing import Any
 
-from racing import Chain, chain_with_cuts, policy_of, race, saved, start
+from racing import (
+    Chain,
+    chain_with_cuts,
+    cut_options,
+    policy_of,
+    race,
+    same_greedy,
+    saved,
+    start,
+)
 
 from apportion.policies.continuation import Prefix, continue_chains
 from apportion.policies.language_model import LanguageModelPolicy
@@ -86,17 +94,7 @@ def success(policy: LanguageModelPolicy, chain: Chain, task: Any, n: int, new: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--peer", type=Path, required=True)
-    parser.add_argument("--model", help="hub id, folder or package:NAME; default: untrained GPT-2")
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--cuts", type=int, default=30)
-    parser.add_argument("--samples", type=int, default=10)
-    parser.add_argument("--length", type=int, default=384)
-    parser.add_argument("--new", type=int, default=24)
-    parser.add_argument("--batch-size", type=int, default=5, help="of theirs")
-    parser.add_argument("--target", type=float, default=8)
-    options = parser.parse_args()
+    options = cut_options(__doc__, batch_size=5, target=8, samples=10).parse_args()
     start()
     policy = policy_of(options.model)
     chain = chain_with_cuts(policy, options.length, options.cuts)
@@ -107,12 +105,9 @@ def main() -> None:
     prefixes = [Prefix(chain.problem, beginning) for beginning in chain.beginnings]
     mine = continue_chains(policy, prefixes, temperature=0.0, max_tokens=options.new,
                            engine="trunk")  # fmt: skip
-    other = peer.greedy(chain)
-    different = sum(a[0] != b for a, b in zip(mine, other, strict=True))
-    assert not different, f"greedy continuations of {different} of {len(mine)} cuts differ"
-    print(f"greedy continuations of {len(mine)} cuts are equal, {options.new} tokens at most; "
-          f"{options.cuts - 1} decisions a side, standard error of one at most "
-          f"{math.sqrt(0.5 / options.samples):.2f} on both")  # fmt: skip
+    same_greedy(mine, [[text] for text in peer.greedy(chain)], options.new)
+    error = math.sqrt(0.5 / options.samples)
+    print(f"{options.cuts - 1} decisions a side, standard error of one at most {error:.2f} on both")
     race(
         f"pts, {options.cuts} cuts x {options.samples}",
         lambda: success(policy, chain, task, options.samples, options.new),

@@ -5,6 +5,7 @@ One thread; the two sides alternate, so that what else the machine does falls on
 
 from __future__ import annotations
 
+import argparse
 import ast
 import os
 import statistics
@@ -32,6 +33,21 @@ class Chain(NamedTuple):
 
     problem: Problem
     beginnings: list[str]
+
+
+def cut_options(
+    doc: str, *, batch_size: int, target: float, **count: int
+) -> argparse.ArgumentParser:
+    """Options of a race over the cuts of a chain; ``count`` is one more, with its default."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    parser.add_argument("--peer", type=Path, required=True)
+    parser.add_argument("--model", help="hub id, folder or package:NAME; default: untrained GPT-2")
+    parser.add_argument("--batch-size", type=int, default=batch_size, help="of theirs")
+    parser.add_argument("--target", type=float, default=target)
+    numbers = {"pairs": 7, "cuts": 30, "length": 384, "new": 24} | count
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    return parser
 
 
 def start() -> None:
@@ -117,6 +133,13 @@ def functions_of(file: Path, names: list[str], globals_: dict[str, Any]) -> dict
     space = dict(globals_)
     exec(compile(ast.Module(kept, []), str(file), "exec"), space)
     return {name: space[name] for name in names}
+
+
+def same_greedy(mine: list[list[str]], theirs: list[list[str]], new: int) -> None:
+    """Stops a race whose sides do not go on from all cuts with the same tokens."""
+    different = sum(a != b for a, b in zip(mine, theirs, strict=True))
+    assert not different, f"greedy continuations of {different} of {len(mine)} cuts differ"
+    print(f"greedy continuations of {len(mine)} cuts are equal, {new} tokens at most")
 
 
 def clocked(work: Callable[[], object]) -> float:

@@ -123,11 +123,15 @@ class CostMeter:
             self._add(ModelSizes(self._sizes.head, 0, 0), args[0].shape[:-1].numel(), 1, 0)
 
     def _on_fused(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """TRL's head computes log-probabilities from the weights without calling the module."""
-        if kwargs.get("fused_lm_head") and not self._paused:
-            read = kwargs.get("input_ids", args[0] if args else None)
-            if read is not None:
-                self._add(ModelSizes(self._sizes.head, 0, 0), read.shape[0], read.shape[1] - 1, 0)
+        """TRL's head computes log-probabilities from the weights without calling the module, and
+        its logits once more in the backward pass (``trl/kernels/chunked_logprob.py``)."""
+        read = kwargs.get("input_ids", args[0] if args else None)
+        if not kwargs.get("fused_lm_head") or self._paused or read is None:
+            return
+        head, rows, length = ModelSizes(self._sizes.head, 0, 0), read.shape[0], read.shape[1] - 1
+        self._add(head, rows, length, 0)
+        if torch.is_grad_enabled():
+            self.flops += self._copies * forward_flops(head, rows, length)
 
     def _add(self, sizes: ModelSizes, rows: int, length: int, past: int) -> None:
         passes = 1 + BACKWARD * torch.is_grad_enabled()

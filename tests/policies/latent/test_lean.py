@@ -6,6 +6,7 @@ from torch.nn.functional import gelu
 from transformers import DynamicCache
 from transformers.activations import NewGELUActivation
 
+from apportion.policies.latent import last_query
 from apportion.policies.latent.lean import _fused, lean
 from tests.policies.latent.small import gpt2, llama
 
@@ -38,6 +39,29 @@ def test_the_last_position_its_keys_and_all_gradients(make):
         found.append([last_BD, *kept, *gradients])
     for whole, lean_one in zip(*found, strict=True):
         torch.testing.assert_close(lean_one, whole, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_the_last_layer_asks_from_the_last_position_alone(make, monkeypatch):
+    asked = []
+
+    def attend(module, query, *given, **options):
+        asked.append((module.layer_idx, query.shape[2]))
+        return last_query_attention(module, query, *given, **options)
+
+    last_query_attention = last_query.sdpa_attention_forward
+    monkeypatch.setattr(last_query, "sdpa_attention_forward", attend)
+    network = make()
+    ids_BT = torch.randint(0, 20, (2, 5))
+    with lean(network, last_only=True):
+        network.base_model(input_ids=ids_BT)
+    assert asked == [(1, 1)]
+    network.set_attn_implementation("eager")
+    with lean(network, last_only=True):
+        eager = network.base_model(input_ids=ids_BT).last_hidden_state[:, -1]
+    whole = network.base_model(input_ids=ids_BT).last_hidden_state[:, -1]
+    torch.testing.assert_close(eager, whole, rtol=1e-10, atol=1e-12)
+    assert asked == [(1, 1)]
 
 
 def test_the_network_is_as_it_was_afterwards():

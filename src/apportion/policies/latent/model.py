@@ -26,6 +26,7 @@ from apportion.policies.latent.batch import IGNORED, LatentBatch, Questions
 from apportion.policies.latent.cache import Part, cache_of, part_of
 from apportion.policies.latent.cells import build_cell
 from apportion.policies.latent.decoder import Decoder
+from apportion.policies.latent.deferred import deferred_weights
 from apportion.policies.latent.gradient import Bptt, StepGradients
 from apportion.policies.latent.halting import HaltingHead
 from apportion.policies.latent.options import CellOptions, HrpoOptions, Norm
@@ -272,6 +273,12 @@ class _Steps:
         self, first: int, stop: int, hidden_BD: Tensor, carried_BE: Tensor, past: list[Part]
     ) -> Stretch:
         """Steps ``first`` to ``stop`` - 1."""
+        with deferred_weights(self.model.network):
+            return self._run(first, stop, hidden_BD, carried_BE, past)
+
+    def _run(
+        self, first: int, stop: int, hidden_BD: Tensor, carried_BE: Tensor, past: list[Part]
+    ) -> Stretch:
         model, cache, states = self.model, cache_of(past), []
         for step in range(first, stop):
             latent_BE, carried_BE = model.next_input(hidden_BD, carried_BE, step)

@@ -159,7 +159,8 @@ LATENT_WAYS = [
 def test_an_update_of_each_way_of_latent_learning(way):
     from apportion.train.latent import latent_policy
     from apportion.train.latent_methods import load_learning
-    from apportion.train.latent_update import LatentLearner, examples_of
+    from apportion.train.latent_methods.example import examples_of
+    from apportion.train.latent_update import LatentLearner
 
     settings = {
         "name": "x",

@@ -150,13 +150,14 @@ def watcher(tmp_path, **alarm):
     from apportion.records import RunDirectory
     from apportion.tasks import load_task
     from apportion.train.callbacks import Watcher
+    from apportion.train.setup import Arm
 
     config = RunConfig.model_validate({"name": "x", "alarm": alarm, "eval": {"problems": 1}})
     said = []
     directory = RunDirectory(tmp_path / "run", resume=True)
     progress = SimpleNamespace(say=said.append, advance=lambda: None)
     task = load_task("words")
-    made = Watcher(config, 0, task, load_tiny("sums"), directory, progress)  # type: ignore[arg-type]
+    made = Watcher(Arm(config, 0, task, load_tiny("sums"), directory, progress))  # type: ignore[arg-type]
     return made, directory, said
 
 

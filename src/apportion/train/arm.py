@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from apportion.config import RunConfig
 from apportion.errors import UserError
-from apportion.policies import load_policy
-from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records import RunDirectory
 from apportion.review import load_reviewer
 from apportion.review.cache import ReviewCache
-from apportion.tasks import Task, load_task
+from apportion.tasks import load_task
 from apportion.train.callbacks import Watcher
-from apportion.train.evaluate import answer_marker, as_json, evaluate
-from apportion.train.gap import gap_metrics
-from apportion.train.probes import TrainingProbes
+from apportion.train.draws import training_problems
+from apportion.train.finish import finish_arm
 from apportion.train.progress import RunProgress
 from apportion.train.reviewer_value import ReviewerValue
 from apportion.train.rewards import reward_functions, reward_weights
 from apportion.train.rows import row_of_problem
-from apportion.train.showcase import write_showcase
-from apportion.train.signals import (
-    SignalSource,
-    alarm_of,
-    load_all,
-    load_signals,
-    save_all,
-)
+from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
+from apportion.train.signals import alarm_of, load_all, load_signals
 
 
 def run_arm(
@@ -86,7 +76,8 @@ def run_arm(
     task = load_task(config.task)
     policy = trainable_policy(config)
     checkpoint = resume_point(directory)
-    trainer, watcher, signals = _trainer(config, seed, task, policy, directory, cache, progress)
+    arm = Arm(config, seed, task, policy, directory, progress)
+    trainer, watcher, signals = _trainer(arm, cache)
     started = time.monotonic()
     try:
         if checkpoint is None:
@@ -98,59 +89,16 @@ def run_arm(
         trainer.close()
     seconds = time.monotonic() - started
     finish_arm(
-        config,
-        seed,
-        task,
-        policy,
-        directory,
+        arm,
         rollouts=config.train.updates * config.train.rollouts_per_update,
         alarm=watcher.alarm_text or alarm_of(signals),
         seconds=seconds,
         cache=cache,
-        progress=progress,
         signals=signals,
     )
 
 
-def prepare(config: RunConfig, seed: int) -> None:
-    """Threads and random numbers, before anything is drawn."""
-    import torch
-    from transformers import set_seed
-
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
-    set_seed(seed)
-
-
-def trainable_policy(config: RunConfig) -> LanguageModelPolicy:
-    """The policy of the configuration. Raises UserError for one that has no weights."""
-    policy = load_policy(config.policy.model_dump(exclude_none=True))
-    if not isinstance(policy, LanguageModelPolicy):
-        raise UserError(
-            f"policy.kind '{config.policy.kind}' cannot be trained: use tiny or pretrained"
-        )
-    return policy
-
-
-def resume_point(directory: RunDirectory) -> Path | None:
-    """The newest whole checkpoint; records written after it are dropped and made again."""
-    from apportion.train.trl import last_checkpoint
-
-    checkpoint = last_checkpoint(directory.path / "checkpoints")
-    update = int(checkpoint.name.split("-")[1]) if checkpoint else -1
-    directory.rewind(update)
-    return checkpoint
-
-
-def _trainer(
-    config: RunConfig,
-    seed: int,
-    task: Task,
-    policy: LanguageModelPolicy,
-    directory: RunDirectory,
-    cache: ReviewCache | None,
-    progress: RunProgress,
-) -> tuple[Any, Any, Any]:
+def _trainer(arm: Arm, cache: ReviewCache | None) -> tuple[Any, Any, Any]:
     from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar
     from transformers import PrinterCallback
@@ -159,10 +107,12 @@ def _trainer(
     from apportion.train.trl import CreditGRPOTrainer
 
     disable_progress_bar()
-    problems = task.problems("train", config.train.updates * config.train.prompts_per_update, seed)
-    _check_prompts(policy, problems, config)
+    config, seed, task, policy, directory, progress = arm
+    wanted = config.train.updates * config.train.prompts_per_update
+    problems = training_problems(task, wanted, seed)
+    policy.check_context(problems, config.train.max_completion_tokens)
     rows = [row_of_problem(problem, policy.prompt_for(problem)) for problem in problems]
-    watcher = Watcher(config, seed, task, policy, directory, progress)
+    watcher = Watcher(arm)
     signals = load_signals(config, task, policy)
     trainer = CreditGRPOTrainer(
         model=policy.model,
@@ -196,12 +146,6 @@ def _trainer(
             )
         )
     return trainer, watcher, signals
-
-
-def _check_prompts(policy: LanguageModelPolicy, problems: list[Any], config: RunConfig) -> None:
-    if not problems:
-        raise UserError("task: no training problems (check its path, split and size)")
-    policy.check_context(problems, config.train.max_completion_tokens)
 
 
 def _arguments(config: RunConfig, seed: int, folder: Path) -> Any:
@@ -245,71 +189,3 @@ def _arguments(config: RunConfig, seed: int, folder: Path) -> Any:
         gradient_checkpointing=False,
         seed=seed,
     )
-
-
-def finish_arm(
-    config: RunConfig,
-    seed: int,
-    task: Task,
-    policy: LanguageModelPolicy,
-    directory: RunDirectory,
-    *,
-    rollouts: int,
-    alarm: str | None,
-    seconds: float,
-    cache: ReviewCache | None,
-    progress: RunProgress,
-    signals: Sequence[SignalSource] = (),
-) -> None:
-    """Evaluate on the final split, keep some traces under every method, save the model.
-    ``rollouts`` is how many were sampled to train it."""
-    problems = task.problems(config.eval.final_split, config.eval.final_problems, config.eval.seed)
-    update = config.train.updates * config.train.epochs
-    final = evaluate(
-        policy,
-        task,
-        problems,
-        samples=config.eval.samples,
-        ks=config.eval.k,
-        max_tokens=config.train.max_completion_tokens,
-        segmenter=config.segment,
-        seed=seed,
-        answer_marker=answer_marker(config),
-    )
-    metrics = final.as_json() | as_json(gap_metrics(config, seed, task, policy, final.rollouts))
-    if config.eval.transfer is not None:
-        metrics |= _transfer(config, seed, policy)
-    directory.append(
-        "metrics",
-        {
-            "update": update,
-            "rollouts": rollouts,
-            "split": config.eval.final_split,
-            "metrics": metrics,
-        },
-    )
-    TrainingProbes(config, task, policy, directory).measure(update, rollouts)
-    write_showcase(config, seed, task, policy, directory, update, cache, signals)
-    policy.model.save_pretrained(directory.path / "checkpoints" / "final")
-    policy.tokenizer.save_pretrained(directory.path / "checkpoints" / "final")
-    save_all(signals, directory.path / "checkpoints" / "final")
-    directory.finish(seconds=round(seconds, 1), alarm=alarm)
-    progress.say(f"test {final.headline()} after {seconds:.0f} s")
-
-
-def _transfer(config: RunConfig, seed: int, policy: LanguageModelPolicy) -> dict[str, Any]:
-    """What the policy does on ``eval.transfer``, a task that it was not trained on."""
-    task = load_task(config.eval.transfer or {})
-    problems = task.problems(config.eval.final_split, config.eval.final_problems, config.eval.seed)
-    found = evaluate(
-        policy,
-        task,
-        problems,
-        samples=config.eval.samples,
-        ks=config.eval.k,
-        max_tokens=config.train.max_completion_tokens,
-        segmenter=config.segment,
-        seed=seed,
-        answer_marker=answer_marker(config),
-    )
-    return {name.replace("eval/", "transfer/", 1): v for name, v in found.as_json().items()}

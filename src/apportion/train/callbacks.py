@@ -7,10 +7,6 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from apportion.config import RunConfig
-from apportion.policies.language_model import LanguageModelPolicy
-from apportion.records import RunDirectory
-from apportion.tasks import Task
 from apportion.train.alarm import CollapseAlarm
 from apportion.train.batch import CreditedBatch
 from apportion.train.cost_meter import CostMeter
@@ -19,7 +15,7 @@ from apportion.train.gaming_alarm import GamingAlarm
 from apportion.train.gradient_signal import GradientSignal
 from apportion.train.likelihood.alarm import ChainAlarm
 from apportion.train.probes import TrainingProbes
-from apportion.train.progress import RunProgress
+from apportion.train.setup import Arm
 
 # TRL's log names and ours.
 _FROM_TRL = {
@@ -55,22 +51,11 @@ _OURS = (
 class Watcher(TrainerCallback):
     """Evaluates, records and watches one training run; only the main process writes."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        seed: int,
-        task: Task,
-        policy: LanguageModelPolicy,
-        directory: RunDirectory,
-        progress: RunProgress,
-    ) -> None:
+    def __init__(self, arm: Arm) -> None:
+        config, _, task, policy, directory, progress = arm
         self.alarm_text: str | None = None
-        self._config = config
-        self._seed = seed
-        self._task = task
-        self._policy = policy
-        self._directory = directory
-        self._progress = progress
+        self._config, self._task, self._policy = config, task, policy
+        self._directory, self._progress = directory, progress
         self._alarm = CollapseAlarm(config.alarm)
         self._gaming = GamingAlarm(config.alarm)
         self._chains = ChainAlarm(config.reward)
@@ -124,12 +109,15 @@ class Watcher(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._progress.advance()
-        self.probe(state.global_step)
-        every = self._config.eval.every
-        if every and state.global_step % every == 0:
-            control.should_training_stop |= self.evaluate(state.global_step)
+        control.should_training_stop |= self.after(state.global_step)
 
     # -- work ------------------------------------------------------------------------------------
+
+    def after(self, update: int) -> bool:
+        """Probe and evaluate where this update is due; True if the alarm says to stop."""
+        self.probe(update)
+        every = self._config.eval.every
+        return bool(every) and update % every == 0 and self.evaluate(update)
 
     def evaluate(self, update: int) -> bool:
         """Measure on held-out problems and record; True if the alarm says to stop."""
@@ -158,7 +146,7 @@ class Watcher(TrainerCallback):
         if not self._probes.due(update):
             return
         with self._meter.paused():
-            found = self._probes.measure(update, self._rollouts_until(update))
+            found = self._probes.measure(update, self.rollouts_until(update))
         if found:
             told = ", ".join(f"{name} {figure.value:.3f}" for name, figure in found.items())
             self._progress.say(f"update {update}: {told}")
@@ -174,9 +162,7 @@ class Watcher(TrainerCallback):
         )
 
     def _keep_best(self) -> None:
-        folder = self._directory.path / "checkpoints" / "best"
-        self._policy.model.save_pretrained(folder)
-        self._policy.tokenizer.save_pretrained(folder)
+        self._policy.save(self._directory.path / "checkpoints" / "best")
 
     def _append(self, update: int, split: str, metrics: dict[str, Any]) -> None:
         if self._signal is not None and split == "train":
@@ -185,7 +171,7 @@ class Watcher(TrainerCallback):
             "metrics",
             {
                 "update": update,
-                "rollouts": self._rollouts_until(update),
+                "rollouts": self.rollouts_until(update),
                 "split": split,
                 "metrics": metrics | self._meter.metrics(self._examples_until(update)),
             },
@@ -194,7 +180,7 @@ class Watcher(TrainerCallback):
     def _make_meter(self) -> CostMeter:
         return CostMeter(self._policy.model)
 
-    def _rollouts_until(self, update: int) -> int:
+    def rollouts_until(self, update: int) -> int:
         """Rollouts that were sampled to get to this update."""
         return update // self._config.train.epochs * self._per_update
 

@@ -14,6 +14,7 @@ from transformers import get_scheduler
 from apportion.config import RunConfig
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
+from apportion.train.checkpoints import save_state
 
 _STATE = "chains_state.pt"
 
@@ -113,18 +114,15 @@ class ChainLearner:
         return torch.cat([part.flatten() for part in parts]).double()
 
     def save(self, folder: Path, extra: dict[str, Any]) -> None:
-        """Write weights, optimiser, schedule and ``extra``; ``trainer_state.json`` last, which
-        marks the checkpoint as whole."""
+        """Write weights, optimiser, schedule and ``extra``."""
         folder.mkdir(parents=True, exist_ok=True)
         state = {
             "weights": {name: p.detach() for name, p in self._named.items()},
             "optimizer": self._optimizer.state_dict(),
             "scheduler": self._scheduler.state_dict(),
-            "done": self.done,
             "extra": extra,
         }
-        torch.save(state, folder / _STATE)
-        (folder / "trainer_state.json").write_text(f'{{"global_step": {self.done}}}\n')
+        save_state(folder / _STATE, state, self.done)
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Go on from what ``save`` wrote; returns its ``extra``."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from apportion.config import RunConfig
@@ -14,13 +12,13 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records import RunDirectory
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem, Rollout
-from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
 from apportion.train.callbacks import Watcher
 from apportion.train.chain_learner import ChainLearner, WeightedChain
 from apportion.train.chain_memory import ChainMemory
+from apportion.train.finish import finish_arm
+from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
-
-_KEPT_CHECKPOINTS = 2
+from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
 
 
 class Draw(NamedTuple):
@@ -70,28 +68,22 @@ def run_chains_arm(
     kept = learner.load(checkpoint) if checkpoint is not None else None
     for complaint in directory.complaints:
         progress.say(complaint)
-    memory = ChainMemory(directory)
-    source = _source(config, seed, task, policy, learner, memory, problems, progress, start)
+    arm = Arm(config, seed, task, policy, directory, progress)
+    source = _source(arm, learner, problems, start)
     if kept is not None:
         source.load_state(kept)
-    watcher = _ChainsWatcher(config, seed, task, policy, directory, progress)
+    watcher = _ChainsWatcher(arm)
     watcher.source = source
     started = time.monotonic()
     if checkpoint is None:
         watcher.evaluate(0)
     source.begin()
-    _learn(config, learner, source, watcher, directory, progress)
+    _learn(arm, learner, source, watcher)
     finish_arm(
-        config,
-        seed,
-        task,
-        policy,
-        directory,
+        arm,
         rollouts=source.drawn(learner.done),
         alarm=watcher.alarm_text,
         seconds=time.monotonic() - started,
-        cache=None,
-        progress=progress,
     )
 
 
@@ -109,62 +101,40 @@ def _problems(
 
 
 def _source(
-    config: RunConfig,
-    seed: int,
-    task: Task,
-    policy: LanguageModelPolicy,
-    learner: ChainLearner,
-    memory: ChainMemory,
-    problems: Sequence[Problem],
-    progress: RunProgress,
-    start: dict[str, Any],
+    arm: Arm, learner: ChainLearner, problems: Sequence[Problem], start: dict[str, Any]
 ) -> Source:
-    if config.objective == "trice":
+    memory = ChainMemory(arm.directory)
+    if arm.config.objective == "trice":
         from apportion.train.trice import Trice
 
-        return Trice(config, seed, task, policy, learner, memory, problems, progress)
-    if config.objective == "em":
+        return Trice(arm, learner, memory, problems)
+    if arm.config.objective == "em":
         from apportion.train.posterior import Posterior
 
-        return Posterior(config, seed, task, policy, learner, problems)
+        return Posterior(arm.config, arm.seed, arm.task, arm.policy, learner, problems)
     from apportion.train.star import Rounds
 
-    return Rounds(config, seed, task, policy, learner, memory, problems, progress, start)
+    return Rounds(arm, learner, memory, problems, start)
 
 
-def _learn(
-    config: RunConfig,
-    learner: ChainLearner,
-    source: Source,
-    watcher: _ChainsWatcher,
-    directory: RunDirectory,
-    progress: RunProgress,
-) -> None:
-    train = config.train
-    progress.advance(learner.done)
-    while learner.done < train.updates:
+def _learn(arm: Arm, learner: ChainLearner, source: Source, watcher: _ChainsWatcher) -> None:
+    every = arm.config.train.record_every
+
+    def step(update: int) -> None:
         started = time.monotonic()
-        update = learner.done + 1
         draw = source.draw(update)
-        measure = bool(train.record_every) and update % train.record_every == 0
+        measure = bool(every) and update % every == 0
         metrics = learner.update(draw.chains, draw.examples, measure=measure)
         seconds = {"train/seconds": time.monotonic() - started}
         watcher.record(update, draw, metrics | seconds, keep=measure)
-        progress.advance()
-        watcher.probe(update)
-        due = config.eval.every and update % config.eval.every == 0
-        if due and watcher.evaluate(update):
-            return
-        if train.checkpoint_every and update % train.checkpoint_every == 0:
-            directory.sync()
-            _save_checkpoint(learner, source, directory.path / "checkpoints")
 
-
-def _save_checkpoint(learner: ChainLearner, source: Source, folder: Path) -> None:
-    learner.save(folder / f"checkpoint-{learner.done}", source.state())
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for old in found[:-_KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
+    run_updates(
+        arm,
+        done=learner.done,
+        step=step,
+        after=watcher.after,
+        save=lambda folder: learner.save(folder, source.state()),
+    )
 
 
 class _ChainsWatcher(Watcher):
@@ -172,7 +142,7 @@ class _ChainsWatcher(Watcher):
 
     source: Source
 
-    def _rollouts_until(self, update: int) -> int:
+    def rollouts_until(self, update: int) -> int:
         return self.source.drawn(update)
 
     def record(self, update: int, draw: Draw, metrics: dict[str, float], *, keep: bool) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,14 +14,15 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records import RunDirectory
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem
-from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
 from apportion.train.callbacks import Watcher
 from apportion.train.cost_meter import CostMeter
+from apportion.train.draws import in_turn, training_problems
 from apportion.train.evolution_update import EvolutionLearner
+from apportion.train.finish import finish_arm
 from apportion.train.fitness import load_reward
+from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
-
-_KEPT_CHECKPOINTS = 2
+from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
 
 
 def run_evolution_arm(
@@ -43,24 +42,19 @@ def run_evolution_arm(
     if checkpoint is not None:
         learner.load(checkpoint)
     problems = _problems(config, seed, task, policy)
-    watcher = _EvolutionWatcher(config, seed, task, policy, directory, progress)
+    arm = Arm(config, seed, task, policy, directory, progress)
+    watcher = _EvolutionWatcher(arm)
     started = time.monotonic()
     if checkpoint is None:
         watcher.evaluate(0)
-    _learn(config, problems, learner, watcher, directory, progress)
+    _learn(arm, problems, learner, watcher)
     if config.evolution.lora is not None:
         policy.model = policy.model.merge_and_unload()
     finish_arm(
-        config,
-        seed,
-        task,
-        policy,
-        directory,
-        rollouts=watcher.evaluated_until(config.train.updates),
+        arm,
+        rollouts=watcher.rollouts_until(config.train.updates),
         alarm=watcher.alarm_text,
         seconds=time.monotonic() - started,
-        cache=None,
-        progress=progress,
     )
 
 
@@ -89,60 +83,35 @@ def with_adapter(model: Any, options: dict[str, Any]) -> Any:
 def _problems(
     config: RunConfig, seed: int, task: Task, policy: LanguageModelPolicy
 ) -> list[Problem]:
-    problems = task.problems("train", config.train.updates * config.train.prompts_per_update, seed)
-    if not problems:
-        raise UserError("task: no training problems (check its path, split and size)")
+    wanted = config.train.updates * config.train.prompts_per_update
+    problems = training_problems(task, wanted, seed)
     if config.evolution.reward == "outcome":
         policy.check_context(problems, config.train.max_completion_tokens)
     return problems
 
 
 def _learn(
-    config: RunConfig,
-    problems: list[Problem],
-    learner: EvolutionLearner,
-    watcher: _EvolutionWatcher,
-    directory: RunDirectory,
-    progress: RunProgress,
+    arm: Arm, problems: list[Problem], learner: EvolutionLearner, watcher: _EvolutionWatcher
 ) -> None:
-    train = config.train
-    progress.advance(learner.done)
-    while learner.done < train.updates:
-        first = learner.done * train.prompts_per_update
-        batch = [
-            problems[i % len(problems)] for i in range(first, first + train.prompts_per_update)
-        ]
-        watcher.record(learner.done + 1, learner.update(batch))
-        if train.record_every and learner.done % train.record_every == 0:
-            directory.append("rollouts", *learner.rollouts)
-        progress.advance()
-        watcher.probe(learner.done)
-        due = config.eval.every and learner.done % config.eval.every == 0
-        if due and watcher.evaluate(learner.done):
-            return
-        if train.checkpoint_every and learner.done % train.checkpoint_every == 0:
-            directory.sync()
-            _save_checkpoint(learner, directory.path / "checkpoints")
+    train = arm.config.train
 
+    def step(update: int) -> None:
+        batch = in_turn(problems, train.prompts_per_update, update)
+        watcher.record(update, learner.update(batch))
+        if train.record_every and update % train.record_every == 0:
+            arm.directory.append("rollouts", *learner.rollouts)
 
-def _save_checkpoint(learner: EvolutionLearner, folder: Path) -> None:
-    learner.save(folder / f"checkpoint-{learner.done}")
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for old in found[:-_KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
+    run_updates(arm, done=learner.done, step=step, after=watcher.after, save=learner.save)
 
 
 class _EvolutionWatcher(Watcher):
     """Counts evaluated completions, one for each perturbation, problem and sample, where others
     count sampled rollouts."""
 
-    def evaluated_until(self, update: int) -> int:
+    def rollouts_until(self, update: int) -> int:
         evolution = self._config.evolution
         each = self._config.train.prompts_per_update * max(1, evolution.samples)
         return update * evolution.population * each
-
-    def _rollouts_until(self, update: int) -> int:
-        return self.evaluated_until(update)
 
     def _make_meter(self) -> CostMeter:
         settings = self._config.evolution
@@ -153,6 +122,6 @@ class _EvolutionWatcher(Watcher):
 
     def record(self, update: int, metrics: dict[str, float]) -> None:
         if self._config.evolution.reward == "outcome":
-            completions = self.evaluated_until(update) - self.evaluated_until(update - 1)
+            completions = self.rollouts_until(update) - self.rollouts_until(update - 1)
             self._meter.tokens += round(metrics["train/length"] * completions)
         self._append(update, "train", metrics)

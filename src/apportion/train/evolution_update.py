@@ -19,6 +19,7 @@ from apportion.config import RunConfig
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.trace import Problem, Rollout
+from apportion.train.checkpoints import save_state
 from apportion.train.fitness import Fitness, Reward
 from apportion.train.noise import Member, members
 from apportion.train.perturbed import PerturbedWeights
@@ -82,12 +83,10 @@ class EvolutionLearner:
         }
 
     def save(self, folder: Path) -> None:
-        """Write the model and the master copy; ``trainer_state.json`` last, which marks the
-        checkpoint as whole. Noise and data follow from the number of updates done."""
-        self.policy.model.save_pretrained(folder)
-        self.policy.tokenizer.save_pretrained(folder)
-        torch.save({"master": self.weights.master, "done": self.done}, folder / _STATE)
-        (folder / "trainer_state.json").write_text(f'{{"global_step": {self.done}}}\n')
+        """Write the model and the master copy. Noise and data follow from the number of updates
+        done."""
+        self.policy.save(folder)
+        save_state(folder / _STATE, {"master": self.weights.master}, self.done)
 
     def load(self, folder: Path) -> None:
         """Go on from what ``save`` wrote."""

@@ -16,6 +16,7 @@ from apportion.errors import UserError
 from apportion.policies.flow.model import FlowModel, Trajectory
 from apportion.policies.flow.policy import FlowPolicy
 from apportion.policies.latent.batch import LatentBatch, pad_batch
+from apportion.train.checkpoints import load_optimisation, save_optimisation
 from apportion.train.latent_methods.example import Example
 
 _STATE = "flow_state.pt"
@@ -75,23 +76,13 @@ class FlowLearner:
         }
 
     def save(self, folder: Path) -> None:
-        """Write model, optimiser and random numbers; ``trainer_state.json`` last, which marks the
-        checkpoint as whole."""
+        """Write model, optimiser and random numbers."""
         self.policy.save(folder)
-        state = {
-            "optimizer": self._optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "done": self.done,
-        }
-        torch.save(state, folder / _STATE)
-        (folder / "trainer_state.json").write_text(f'{{"global_step": {self.done}}}\n')
+        save_optimisation(folder / _STATE, self.done, optimizer=self._optimizer)
 
     def load(self, folder: Path) -> None:
         """Go on from what ``save`` wrote. The policy has to be read from the folder as well."""
-        state: dict[str, Any] = torch.load(folder / _STATE, weights_only=True)
-        self._optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        self.done = state["done"]
+        self.done = load_optimisation(folder / _STATE, optimizer=self._optimizer)
 
 
 def losses(model: FlowModel, batch: LatentBatch, settings: Any) -> tuple[Tensor, dict[str, float]]:

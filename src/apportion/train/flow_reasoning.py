@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from itertools import islice
@@ -19,15 +18,15 @@ from apportion.records import RunDirectory
 from apportion.stats import Estimate, mean, stratified_bootstrap
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem
-from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
 from apportion.train.callbacks import Watcher
+from apportion.train.draws import batches, training_problems
 from apportion.train.evaluate import Evaluation
+from apportion.train.finish import finish_arm
 from apportion.train.flow_learner import FlowLearner
 from apportion.train.latent_methods.example import Example, examples_of
-from apportion.train.latent_update import batches
+from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
-
-_KEPT_CHECKPOINTS = 2
+from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
 
 
 def run_flow_arm(
@@ -44,28 +43,22 @@ def run_flow_arm(
     checkpoint = resume_point(directory)
     policy = flow_policy(config, checkpoint)
     learner = FlowLearner(policy, config)
-    watcher = _FlowWatcher(config, seed, task, policy, directory, progress)
+    arm = Arm(config, seed, task, policy, directory, progress)
+    watcher = _FlowWatcher(arm)
     if checkpoint is not None:
         learner.load(checkpoint)
     started = time.monotonic()
     if checkpoint is None:
         watcher.evaluate(0)
-    _learn(config, seed, task, learner, watcher, directory, progress)
+    _learn(arm, learner, watcher)
     seconds = time.monotonic() - started
     watcher.append_along(config.train.updates, config.eval.final_split, config.eval.final_problems)
-    # Answers have no chain to credit, so the showcase of methods is left out.
-    unshown = config.model_copy(update={"eval": config.eval.model_copy(update={"showcase": 0})})
     finish_arm(
-        unshown,
-        seed,
-        task,
-        policy,
-        directory,
-        rollouts=watcher.examples_until(config.train.updates),
+        arm,
+        rollouts=watcher.rollouts_until(config.train.updates),
         alarm=watcher.alarm_text,
         seconds=seconds,
-        cache=None,
-        progress=progress,
+        has_chains=False,
     )
 
 
@@ -104,40 +97,19 @@ def answers_of(policy: FlowPolicy, task: Task, problems: Sequence[Problem]) -> l
     )
 
 
-def _learn(
-    config: RunConfig,
-    seed: int,
-    task: Task,
-    learner: FlowLearner,
-    watcher: _FlowWatcher,
-    directory: RunDirectory,
-    progress: RunProgress,
-) -> None:
-    train = config.train
-    wanted = config.flow.problems or train.updates * train.prompts_per_update
-    problems = task.problems("train", wanted, seed)
-    if not problems:
-        raise UserError("task: no training problems (check its path, split and size)")
-    examples = answers_of(learner.policy, task, problems)
-    progress.advance(learner.done)
-    for batch in islice(
-        batches(examples, train.prompts_per_update, seed), learner.done, train.updates
-    ):
-        watcher.record(learner.done + 1, learner.update(batch))
-        progress.advance()
-        due = config.eval.every and learner.done % config.eval.every == 0
-        if due and watcher.evaluate(learner.done):
-            return
-        if train.checkpoint_every and learner.done % train.checkpoint_every == 0:
-            directory.sync()
-            _save_checkpoint(learner, directory.path / "checkpoints")
-
-
-def _save_checkpoint(learner: FlowLearner, folder: Path) -> None:
-    learner.save(folder / f"checkpoint-{learner.done}")
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for old in found[:-_KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
+def _learn(arm: Arm, learner: FlowLearner, watcher: _FlowWatcher) -> None:
+    config, seed, task = arm.config, arm.seed, arm.task
+    size = config.train.prompts_per_update
+    wanted = config.flow.problems or config.train.updates * size
+    examples = answers_of(learner.policy, task, training_problems(task, wanted, seed))
+    stream = islice(batches(examples, size, seed), learner.done, None)
+    run_updates(
+        arm,
+        done=learner.done,
+        step=lambda update: watcher.record(update, learner.update(next(stream))),
+        after=watcher.after,
+        save=learner.save,
+    )
 
 
 class _FlowWatcher(Watcher):
@@ -145,11 +117,8 @@ class _FlowWatcher(Watcher):
 
     _policy: FlowPolicy  # type: ignore[assignment]
 
-    def examples_until(self, update: int) -> int:
+    def rollouts_until(self, update: int) -> int:
         return update * self._config.train.prompts_per_update
-
-    def _rollouts_until(self, update: int) -> int:
-        return self.examples_until(update)
 
     def record(self, update: int, metrics: dict[str, float]) -> None:
         self._append(update, "train", metrics)

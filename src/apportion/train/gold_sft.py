@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from typing import Any
 
 from apportion.config import RunConfig
 from apportion.errors import UserError
@@ -12,11 +10,10 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records import RunDirectory
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem
-from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
-from apportion.train.callbacks import Watcher
 from apportion.train.chain_rows import ChainRow, as_columns, completion_row
-from apportion.train.edits import refuse_not_finite, supervised_arguments
+from apportion.train.offline import OfflineWatcher, supervised_arguments, train_offline
 from apportion.train.progress import RunProgress
+from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
 
 
 def run_sft_arm(
@@ -38,7 +35,8 @@ def run_sft_arm(
     wanted = config.sft.problems or train.updates * train.prompts_per_update
     problems = task.problems("train", wanted, seed)
     policy.check_context(problems, train.max_completion_tokens)
-    watcher = _SftWatcher(config, seed, task, policy, directory, progress)
+    arm = Arm(config, seed, task, policy, directory, progress)
+    watcher = _SftWatcher(arm)
     arguments = supervised_arguments(config, seed, directory, train.prompts_per_update)
     trainer = SFTTrainer(
         model=policy.model,
@@ -48,22 +46,7 @@ def run_sft_arm(
         callbacks=[watcher],
     )
     trainer.remove_callback(PrinterCallback)
-    started = time.monotonic()
-    if checkpoint is None:
-        watcher.evaluate(0)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finish_arm(
-        config,
-        seed,
-        task,
-        policy,
-        directory,
-        rollouts=0,
-        alarm=watcher.alarm_text,
-        seconds=time.monotonic() - started,
-        cache=None,
-        progress=progress,
-    )
+    train_offline(arm, trainer, watcher, checkpoint)
 
 
 def gold_rows(
@@ -83,14 +66,8 @@ def gold_rows(
     return rows
 
 
-class _SftWatcher(Watcher):
+class _SftWatcher(OfflineWatcher):
     """Counts problems seen, since nothing is sampled."""
 
-    def _rollouts_until(self, update: int) -> int:
+    def rollouts_until(self, update: int) -> int:
         return 0
-
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
-    ) -> None:
-        refuse_not_finite(state.global_step, logs)
-        super().on_log(args, state, control, logs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from itertools import islice
 from pathlib import Path
@@ -19,14 +18,16 @@ from apportion.policies.latent.model import LatentModel
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.records import RunDirectory
 from apportion.tasks import Task, load_task
-from apportion.train.arm import finish_arm, prepare, resume_point, trainable_policy
 from apportion.train.callbacks import Watcher
+from apportion.train.draws import batches, training_problems
 from apportion.train.evaluate import score_rollouts
+from apportion.train.finish import finish_arm
 from apportion.train.latent_methods import load_learning
-from apportion.train.latent_update import LatentLearner, batches, examples_of
+from apportion.train.latent_methods.example import examples_of
+from apportion.train.latent_update import LatentLearner
+from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
-
-_KEPT_CHECKPOINTS = 2
+from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
 
 
 def run_latent_arm(
@@ -43,7 +44,8 @@ def run_latent_arm(
     checkpoint = resume_point(directory)
     policy = latent_policy(config, checkpoint)
     # Before the learner, so that its copies of the network are counted too.
-    watcher = _LatentWatcher(config, seed, task, policy, directory, progress)
+    arm = Arm(config, seed, task, policy, directory, progress)
+    watcher = _LatentWatcher(arm)
     learner = LatentLearner(policy, config, load_learning(config, policy, task))
     policy.step_decoder = learner.decoder
     if checkpoint is not None:
@@ -51,26 +53,19 @@ def run_latent_arm(
     started = time.monotonic()
     if checkpoint is None:
         watcher.evaluate(0)
-    _learn(config, seed, task, learner, watcher, directory, progress)
+    _learn(arm, learner, watcher)
     seconds = time.monotonic() - started
     _record_answers(config, task, policy, directory)
     if learner.decoder is not None:
         final = directory.path / "checkpoints" / "final"
         final.mkdir(parents=True, exist_ok=True)
         learner.decoder.save(final)
-    # Answers have no chain to credit, so the showcase of methods is left out.
-    unshown = config.model_copy(update={"eval": config.eval.model_copy(update={"showcase": 0})})
     finish_arm(
-        unshown,
-        seed,
-        task,
-        policy,
-        directory,
-        rollouts=watcher.examples_until(config.train.updates),
+        arm,
+        rollouts=watcher.rollouts_until(config.train.updates),
         alarm=watcher.alarm_text,
         seconds=seconds,
-        cache=None,
-        progress=progress,
+        has_chains=False,
     )
 
 
@@ -116,40 +111,20 @@ def latent_policy(config: RunConfig, checkpoint: Path | None = None) -> LatentPo
     return policy
 
 
-def _learn(
-    config: RunConfig,
-    seed: int,
-    task: Task,
-    learner: LatentLearner,
-    watcher: _LatentWatcher,
-    directory: RunDirectory,
-    progress: RunProgress,
-) -> None:
-    train = config.train
-    wanted = config.latent.problems or train.updates * train.prompts_per_update
-    problems = task.problems("train", wanted, seed)
-    if not problems:
-        raise UserError("task: no training problems (check its path, split and size)")
+def _learn(arm: Arm, learner: LatentLearner, watcher: _LatentWatcher) -> None:
+    config, seed, task = arm.config, arm.seed, arm.task
+    size = config.train.prompts_per_update
+    wanted = config.latent.problems or config.train.updates * size
+    problems = training_problems(task, wanted, seed)
     examples = examples_of(learner.policy, task, problems, learner.method.positions)
-    stream = batches(examples, train.prompts_per_update, seed)
-    progress.advance(learner.done)
-    for batch in islice(stream, learner.done, train.updates):
-        watcher.record(learner.done + 1, learner.update(batch))
-        progress.advance()
-        watcher.probe(learner.done)
-        due = config.eval.every and learner.done % config.eval.every == 0
-        if due and watcher.evaluate(learner.done):
-            return
-        if train.checkpoint_every and learner.done % train.checkpoint_every == 0:
-            directory.sync()
-            _save_checkpoint(learner, directory.path / "checkpoints")
-
-
-def _save_checkpoint(learner: LatentLearner, folder: Path) -> None:
-    learner.save(folder / f"checkpoint-{learner.done}")
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for old in found[:-_KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
+    stream = islice(batches(examples, size, seed), learner.done, None)
+    run_updates(
+        arm,
+        done=learner.done,
+        step=lambda update: watcher.record(update, learner.update(next(stream))),
+        after=watcher.after,
+        save=learner.save,
+    )
 
 
 def _record_answers(
@@ -175,12 +150,9 @@ class _LatentWatcher(Watcher):
     """Counts the problems learned from where others count sampled rollouts, unless the method
     samples too."""
 
-    def examples_until(self, update: int) -> int:
+    def rollouts_until(self, update: int) -> int:
         sampled = self._config.latent.learning.kind in ("outcome", "hrpo")
         return update * (self._per_update if sampled else self._config.train.prompts_per_update)
-
-    def _rollouts_until(self, update: int) -> int:
-        return self.examples_until(update)
 
     def record(self, update: int, metrics: dict[str, float]) -> None:
         """The figures of each latent step are written every ``train.record_every`` updates."""

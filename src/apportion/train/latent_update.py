@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from transformers import get_scheduler
@@ -17,14 +17,12 @@ from apportion.policies.latent.gradient import Bptt, bad_steps
 from apportion.policies.latent.model import LatentOutput
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.policies.latent.step_decoder import StepDecoder
+from apportion.train.checkpoints import load_optimisation, save_optimisation
 from apportion.train.latent_methods.base import LatentMethod
-from apportion.train.latent_methods.example import Example, Target, examples_of
-
-__all__ = ["Example", "LatentLearner", "batches", "examples_of"]
+from apportion.train.latent_methods.example import Example, Target
 
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 _STATE = "latent_state.pt"
-T = TypeVar("T")
 
 
 class LatentLearner:
@@ -97,31 +95,22 @@ class LatentLearner:
         }
 
     def save(self, folder: Path) -> None:
-        """Write model, optimiser, schedule and random numbers; ``trainer_state.json`` last, which
-        marks the checkpoint as whole."""
+        """Write model, optimiser, schedule and random numbers."""
         self.policy.save(folder)
         if self.decoder is not None:
             self.decoder.save(folder)
-        state = {
-            "optimizer": self._optimizer.state_dict(),
-            "scheduler": self._scheduler.state_dict(),
-            "random": torch.get_rng_state(),
-            "done": self.done,
-        }
-        torch.save(state, folder / _STATE)
-        (folder / "trainer_state.json").write_text(f'{{"global_step": {self.done}}}\n')
+        save_optimisation(folder / _STATE, self.done, **self._optimisation())
 
     def load(self, folder: Path) -> None:
         """Go on from what ``save`` wrote. The policy has to be read from the folder as well."""
-        state: dict[str, Any] = torch.load(folder / _STATE, weights_only=True)
-        self._optimizer.load_state_dict(state["optimizer"])
         if self.decoder is not None:
             self.decoder.load(folder)
-        self._scheduler.load_state_dict(state["scheduler"])
-        torch.set_rng_state(state["random"])
-        self.done = state["done"]
+        self.done = load_optimisation(folder / _STATE, **self._optimisation())
         # As the last update left it: an evaluation may come before the next.
         self.method.begin(max(0, self.done - 1))
+
+    def _optimisation(self) -> dict[str, Any]:
+        return {"optimizer": self._optimizer, "scheduler": self._scheduler}
 
     def _with_decoder(
         self, output: LatentOutput, part: Sequence[Target], rows: int
@@ -180,16 +169,3 @@ class _Figures:
 
     def _count(self, name: str, value: float) -> None:
         self._sums[name] = self._sums.get(name, 0.0) + value
-
-
-def batches(examples: Sequence[T], size: int, seed: int) -> Iterator[list[T]]:
-    """Batches without end: the examples in order, then again and again in another order."""
-    generator = torch.Generator().manual_seed(seed)
-    order = list(range(len(examples)))
-    queue: list[int] = []
-    while True:
-        while len(queue) < size:
-            queue += order
-            order = torch.randperm(len(examples), generator=generator).tolist()
-        yield [examples[i] for i in queue[:size]]
-        queue = queue[size:]

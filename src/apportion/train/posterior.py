@@ -29,9 +29,9 @@ from apportion.tasks.stable import stable_hash
 from apportion.trace import Problem, Rollout
 from apportion.train.chain_learner import ChainLearner, WeightedChain
 from apportion.train.chain_loop import Draw
+from apportion.train.draws import batches
 from apportion.train.evaluate import score_rollouts
 from apportion.train.helper import Helper, cut, reference
-from apportion.train.latent_update import batches
 from apportion.train.likelihood.boundary import Boundary
 from apportion.train.supervised import Row
 

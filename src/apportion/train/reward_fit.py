@@ -15,6 +15,7 @@ from apportion.errors import UserError
 from apportion.faithfulness.monitorability import separation
 from apportion.policies.reward_model import Answered, RewardModel
 from apportion.stats import Estimate, mean, share, stratified_bootstrap
+from apportion.train.checkpoints import save_state
 
 _STATE = "reward_model_state.pt"
 
@@ -85,11 +86,9 @@ class RewardModelLearner:
         return {"train/loss": total, "train/grad_norm": norm}
 
     def save(self, folder: Path) -> None:
-        """Write everything to go on; ``trainer_state.json`` last, which marks the checkpoint as
-        whole. Data and sampling follow from the number of updates done."""
+        """Write everything to go on. Data and sampling follow from the number of updates done."""
         self.reward_model.save(folder)
-        torch.save({"optimizer": self._optimizer.state_dict(), "done": self.done}, folder / _STATE)
-        (folder / "trainer_state.json").write_text(f'{{"global_step": {self.done}}}\n')
+        save_state(folder / _STATE, {"optimizer": self._optimizer.state_dict()}, self.done)
 
     def load(self, folder: Path) -> None:
         """Go on from what ``save`` wrote."""

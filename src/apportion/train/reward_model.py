@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from apportion.config import RunConfig
-from apportion.errors import UserError
-from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.reward_model import Answered, RewardModel
 from apportion.records import RunDirectory
 from apportion.stats import Estimate
 from apportion.tasks import Task, load_task
 from apportion.tasks.base import Split
 from apportion.trace import Problem, Rollout
-from apportion.train.arm import prepare, resume_point, trainable_policy
+from apportion.train.draws import in_turn, training_problems
 from apportion.train.evaluate import score_rollouts
+from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
 from apportion.train.reward_fit import Graded, RewardModelLearner, measure
-
-_KEPT_CHECKPOINTS = 2
+from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
 
 
 def run_reward_model_arm(
@@ -43,13 +40,12 @@ def run_reward_model_arm(
     learner = RewardModelLearner(model, config, seed)
     if checkpoint is not None:
         learner.load(checkpoint)
-    run = _Run(config, seed, task, policy, learner, directory, progress)
+    arm = Arm(config, seed, task, policy, directory, progress)
+    run = _Run(arm, learner)
     started = time.monotonic()
     if checkpoint is None:
         run.evaluate(config.eval.split, config.eval.problems)
-    progress.advance(learner.done)
-    while learner.done < config.train.updates:
-        run.update()
+    run_updates(arm, done=learner.done, step=run.step, after=run.after, save=learner.save)
     final = run.evaluate(config.eval.final_split, config.eval.final_problems)
     model.save(directory.path / "checkpoints" / "final")
     directory.finish(seconds=round(time.monotonic() - started, 1), alarm=None)
@@ -62,33 +58,18 @@ def run_reward_model_arm(
 class _Run:
     """What the loop needs at every update."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        seed: int,
-        task: Task,
-        policy: LanguageModelPolicy,
-        learner: RewardModelLearner,
-        directory: RunDirectory,
-        progress: RunProgress,
-    ) -> None:
+    def __init__(self, arm: Arm, learner: RewardModelLearner) -> None:
+        config, seed, task, policy, directory, _ = arm
         self._config, self._seed, self._task = config, seed, task
-        self._policy, self._learner = policy, learner
-        self._directory, self._progress = directory, progress
+        self._policy, self._learner, self._directory = policy, learner, directory
         wanted = config.train.updates * config.train.prompts_per_update
-        self._problems = task.problems("train", wanted, seed)
-        if not self._problems:
-            raise UserError("task: no training problems (check its path, split and size)")
+        self._problems = training_problems(task, wanted, seed)
 
-    def update(self) -> None:
+    def step(self, update: int) -> None:
         """Sample, grade, mix with good answers, learn, record."""
         started = time.monotonic()
         train, learner = self._config.train, self._learner
-        first = learner.done * train.prompts_per_update
-        count = len(self._problems)
-        problems = [
-            self._problems[i % count] for i in range(first, first + train.prompts_per_update)
-        ]
+        problems = in_turn(self._problems, train.prompts_per_update, update)
         # Other draws than those of the held-out measurements, and the same after a resume.
         draw = 2 + self._seed * 1_000_003 + learner.done
         rollouts = self._sample(problems, train.group_size, draw)
@@ -108,11 +89,13 @@ class _Run:
                     for i, r in enumerate(rollouts)
                 ),
             )
-        self._progress.advance()
-        if self._config.eval.every and learner.done % self._config.eval.every == 0:
-            self.evaluate(self._config.eval.split, self._config.eval.problems)
-        if train.checkpoint_every and learner.done % train.checkpoint_every == 0:
-            self._save_checkpoint()
+
+    def after(self, update: int) -> bool:
+        """Measure where it is due; there is no alarm that stops."""
+        evaluation = self._config.eval
+        if evaluation.every and update % evaluation.every == 0:
+            self.evaluate(evaluation.split, evaluation.problems)
+        return False
 
     def evaluate(self, split: Split, count: int) -> dict[str, Estimate]:
         """Measure on one fresh rollout of each held-out problem, always the same ones."""
@@ -150,14 +133,6 @@ class _Run:
                 "metrics": metrics,
             },
         )
-
-    def _save_checkpoint(self) -> None:
-        self._directory.sync()
-        folder = self._directory.path / "checkpoints"
-        self._learner.save(folder / f"checkpoint-{self._learner.done}")
-        found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-        for old in found[:-_KEPT_CHECKPOINTS]:
-            shutil.rmtree(old)
 
 
 def as_graded(rollouts: Sequence[Rollout]) -> list[Graded]:

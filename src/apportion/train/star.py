@@ -7,19 +7,16 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from apportion.config import RunConfig
 from apportion.errors import UserError
-from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records.memory import Remembered
-from apportion.tasks import Task
 from apportion.tasks.stable import stable_hash
 from apportion.trace import Problem, Rollout
 from apportion.train.chain_learner import ChainLearner, WeightedChain
 from apportion.train.chain_loop import Draw
 from apportion.train.chain_memory import ChainMemory, chain_figures, graded, remembered_chain
+from apportion.train.draws import batches
 from apportion.train.guide import make_guide
-from apportion.train.latent_update import batches
-from apportion.train.progress import RunProgress
+from apportion.train.setup import Arm
 
 _CHUNK = 32
 
@@ -36,20 +33,16 @@ class Rounds:
 
     def __init__(
         self,
-        config: RunConfig,
-        seed: int,
-        task: Task,
-        policy: LanguageModelPolicy,
+        arm: Arm,
         learner: ChainLearner,
         memory: ChainMemory,
         problems: Sequence[Problem],
-        progress: RunProgress,
         start: dict[str, Any],
     ) -> None:
-        self._config, self._seed, self._task = config, seed, task
-        self._policy, self._learner, self._memory = policy, learner, memory
-        self._problems, self._progress, self._start = problems, progress, start
-        self._length = math.ceil(config.train.updates / config.trice.rounds)
+        self._config, self._seed, self._task, self._policy, _, self._progress = arm
+        self._learner, self._memory, self._problems = learner, memory, problems
+        self._start = start
+        self._length = math.ceil(arm.config.train.updates / arm.config.trice.rounds)
         self._stream: Iterator[list[_Kept]] = iter(())
 
     def begin(self) -> None:

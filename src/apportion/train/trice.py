@@ -7,19 +7,16 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from apportion.config import RunConfig
 from apportion.errors import UserError
-from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records.memory import Remembered
-from apportion.tasks import Task
 from apportion.tasks.stable import stable_hash
 from apportion.trace import Problem
 from apportion.train.chain_learner import ChainLearner, WeightedChain
 from apportion.train.chain_loop import Draw
 from apportion.train.chain_memory import ChainMemory, chain_figures, graded, remembered_chain
+from apportion.train.draws import batches
 from apportion.train.guide import Guide, make_guide
-from apportion.train.latent_update import batches
-from apportion.train.progress import RunProgress
+from apportion.train.setup import Arm
 from apportion.train.trice_terms import gradient_terms, leave_one_out, systematic
 
 _CHUNK = 32
@@ -40,19 +37,14 @@ class Trice:
 
     def __init__(
         self,
-        config: RunConfig,
-        seed: int,
-        task: Task,
-        policy: LanguageModelPolicy,
+        arm: Arm,
         learner: ChainLearner,
         memory: ChainMemory,
         problems: Sequence[Problem],
-        progress: RunProgress,
     ) -> None:
-        self._config, self._seed, self._task = config, seed, task
-        self._policy, self._memory, self._problems = policy, memory, problems
-        self._progress = progress
-        self._stream = batches(list(problems), config.train.prompts_per_update, seed)
+        self._config, self._seed, self._task, self._policy, _, self._progress = arm
+        self._memory, self._problems = memory, problems
+        self._stream = batches(problems, arm.config.train.prompts_per_update, arm.seed)
         for _ in range(learner.done):
             next(self._stream)
         self._hits = dict.fromkeys((p.id for p in problems), 0.0)

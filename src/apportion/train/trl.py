@@ -266,11 +266,3 @@ class CreditGRPOTrainer(GRPOTrainer):
     def close(self) -> None:
         """Stop the reviewers' loop. Safe to call twice."""
         self._desk.close()
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint in a folder: killed writers leave incomplete ones behind."""
-    complete = [
-        path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()
-    ]
-    return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)

@@ -19,7 +19,7 @@ from apportion.tasks import load_task
 from apportion.train.judge import measure_judge, train_judge
 from apportion.train.persona import measure_persona, train_persona
 from apportion.train.progress import RunProgress
-from apportion.train.arm import prepare, trainable_policy
+from apportion.train.setup import prepare, trainable_policy
 from apportion.train.styles import train_styles
 
 PERSONA = "persona"  # folder of the adapter in the arm's directory

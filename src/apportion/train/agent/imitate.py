@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from apportion.config import RunConfig
-from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.latent import parse_cell
 from apportion.policies.latent.folder import read_latent
@@ -18,7 +17,8 @@ from apportion.policies.tiny import build_model, train_tokenizer
 from apportion.tasks.environment import Environment
 from apportion.trace import Problem
 from apportion.train.agent.player import Player, scripted
-from apportion.train.arm import trainable_policy
+from apportion.train.draws import training_problems
+from apportion.train.setup import trainable_policy
 
 _VOCABULARY = 512
 _CLIP = 1.0
@@ -71,9 +71,7 @@ def imitate(
     options = config.agent
     if not options.imitation_updates:
         return 0
-    problems = player.environment.problems("train", options.plays, seed)
-    if not problems:
-        raise UserError("task: no training problems (check its path, split and size)")
+    problems = training_problems(player.environment, options.plays, seed)
     weights = [p for p in player.policy.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=options.imitation_rate, betas=(0.9, 0.98))
     order = torch.Generator().manual_seed(seed)

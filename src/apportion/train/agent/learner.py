@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from apportion.config import RunConfig
 from apportion.errors import UserError
 from apportion.trace import Problem
 from apportion.train.agent.player import Episode, Player
+from apportion.train.checkpoints import load_optimisation, save_optimisation
 from apportion.train.latent_methods.outcome import group_advantages
 
 _STATE = "agent_state.pt"
@@ -85,23 +85,13 @@ class AgentLearner:
         )
 
     def save(self, folder: Path) -> None:
-        """Write policy, optimiser and random numbers; ``trainer_state.json`` last, which marks the
-        checkpoint as whole."""
+        """Write policy, optimiser and random numbers."""
         self.player.policy.save(folder)
-        state = {
-            "optimizer": self._optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "done": self.done,
-        }
-        torch.save(state, folder / _STATE)
-        (folder / "trainer_state.json").write_text(f'{{"global_step": {self.done}}}\n')
+        save_optimisation(folder / _STATE, self.done, optimizer=self._optimizer)
 
     def load(self, folder: Path) -> None:
         """Go on from what ``save`` wrote. The policy has to be read from the folder as well."""
-        state: dict[str, Any] = torch.load(folder / _STATE, weights_only=True)
-        self._optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        self.done = state["done"]
+        self.done = load_optimisation(folder / _STATE, optimizer=self._optimizer)
 
 
 def group_losses(episodes: Sequence[Episode], advantages_B: Tensor, group: int) -> list[Tensor]:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
 from apportion.config import RunConfig
-from apportion.errors import UserError
 from apportion.records import RunDirectory
 from apportion.stats import Estimate, mean, share, stratified_bootstrap
 from apportion.tasks import load_environment
 from apportion.tasks.base import Split
-from apportion.tasks.environment import Environment
 from apportion.trace import Problem, Rollout
 from apportion.train.agent.imitate import agent_policy, imitate
 from apportion.train.agent.learner import AgentLearner
 from apportion.train.agent.player import Episode, Player
-from apportion.train.arm import prepare, resume_point
 from apportion.train.callbacks import Watcher
 from apportion.train.cost_meter import CostMeter
+from apportion.train.draws import in_turn, training_problems
 from apportion.train.evaluate import Evaluation
+from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
+from apportion.train.setup import Arm, prepare, resume_point
 
-_KEPT_CHECKPOINTS = 2
 _BATCH = 128
 
 
@@ -44,14 +41,15 @@ def run_agent_arm(
     policy = agent_policy(config, environment, seed, checkpoint)
     player = Player(policy, environment, config.agent)
     learner = AgentLearner(player, config)
-    watcher = _AgentWatcher(config, seed, environment, policy, directory, progress)
+    arm = Arm(config, seed, environment, policy, directory, progress)
+    watcher = _AgentWatcher(arm)
     watcher.player = player
     started = time.monotonic()
     if checkpoint is None:
         _start(config, seed, player, watcher, progress)
     else:
         learner.load(checkpoint)
-    _learn(config, seed, environment, learner, watcher, directory, progress)
+    _learn(arm, learner, watcher)
     final = watcher.final()
     policy.save(directory.path / "checkpoints" / "final")
     directory.finish(seconds=round(time.monotonic() - started, 1), alarm=watcher.alarm_text)
@@ -75,43 +73,21 @@ def _start(
     watcher.evaluate(0)
 
 
-def _learn(
-    config: RunConfig,
-    seed: int,
-    environment: Environment,
-    learner: AgentLearner,
-    watcher: _AgentWatcher,
-    directory: RunDirectory,
-    progress: RunProgress,
-) -> None:
-    train = config.train
-    skipped, wanted = config.agent.plays, train.updates * train.prompts_per_update
+def _learn(arm: Arm, learner: AgentLearner, watcher: _AgentWatcher) -> None:
+    config, size = arm.config, arm.config.train.prompts_per_update
     # The first problems were for imitation, unless there are no more.
-    drawn = environment.problems("train", skipped + wanted, seed)
+    skipped = config.agent.plays
+    drawn = training_problems(arm.task, skipped + config.train.updates * size, arm.seed)
     problems = drawn[skipped:] or drawn
-    if not problems:
-        raise UserError("task: no training problems (check its path, split and size)")
-    progress.advance(learner.done)
-    while learner.done < train.updates:
-        first = learner.done * train.prompts_per_update
-        batch = [
-            problems[i % len(problems)] for i in range(first, first + train.prompts_per_update)
-        ]
-        watcher.record(learner.update(batch), learner)
-        progress.advance()
-        due = config.eval.every and learner.done % config.eval.every == 0
-        if due and watcher.evaluate(learner.done):
-            return
-        if train.checkpoint_every and learner.done % train.checkpoint_every == 0:
-            directory.sync()
-            _save_checkpoint(learner, directory.path / "checkpoints")
-
-
-def _save_checkpoint(learner: AgentLearner, folder: Path) -> None:
-    learner.save(folder / f"checkpoint-{learner.done}")
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for old in found[:-_KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
+    run_updates(
+        arm,
+        done=learner.done,
+        step=lambda update: watcher.record(
+            learner.update(in_turn(problems, size, update)), learner
+        ),
+        after=watcher.after,
+        save=learner.save,
+    )
 
 
 class _AgentWatcher(Watcher):

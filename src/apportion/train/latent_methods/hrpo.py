@@ -17,6 +17,7 @@ from apportion.policies.latent.model import LatentOutput, Thought, output_of
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.policies.latent.sampled import TokenSampler, labels_of
 from apportion.policies.latent.stopping import row_losses
+from apportion.policies.modes import eval_mode
 from apportion.train.latent_methods.example import Target
 from apportion.train.latent_methods.outcome import Outcome, group_advantages
 from apportion.train.latent_methods.reward import CompletionReward
@@ -51,18 +52,14 @@ class Hrpo(Outcome):
 
     def learn(self, targets: Sequence[Target], bptt: Bptt) -> LatentOutput:
         rows = [target for target in targets for _ in range(self._train.group_size)]
-        was_training = self.model.training
-        self.model.eval()
-        try:
+        # What is sampled stays given: recomputed steps read it in the backward pass.
+        with eval_mode(self.model):
             thoughts, answers = self._draw(rows)
             completions = [[*t, *a] for t, a in zip(thoughts, answers, strict=True)]
             outcomes, worth = self._rewarded(rows, completions)
             output = self._hybrid_loss(rows, thoughts, answers, outcomes, bptt)
             output.figures |= worth
             return output
-        finally:
-            # What was sampled stays given: recomputed steps read it in the backward pass.
-            self.model.train(was_training)
 
     def _draw(self, rows: Sequence[Target]) -> tuple[list[list[int]], list[list[int]]]:
         """Thoughts and answers."""

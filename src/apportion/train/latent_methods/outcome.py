@@ -17,6 +17,7 @@ from apportion.policies.latent.model import LatentOutput, output_of
 from apportion.policies.latent.noise import draw_noise
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.policies.latent.stopping import row_losses
+from apportion.policies.modes import eval_mode
 from apportion.train.latent_methods.base import LatentMethod
 from apportion.train.latent_methods.example import Target
 from apportion.train.latent_methods.reward import CompletionReward
@@ -50,20 +51,18 @@ class Outcome(LatentMethod):
     def learn(self, targets: Sequence[Target], bptt: Bptt) -> LatentOutput:
         group, model = self._train.group_size, self.model
         rows = [target for target in targets for _ in range(group)]
-        was_training = model.training
-        # Dropout of the network's own would be another one in the second pass.
-        model.eval()
         options = self._options
         model.disturb = draw_noise(model, options.noise, len(rows), model.steps, options.strength)
         try:
-            answers = self._sample(rows)
-            outcomes, worth = self._rewarded(rows, answers)
-            output = self._loss(rows, answers, outcomes, bptt)
-            output.figures |= worth
-            return output
+            # Dropout of the network's own would be another one in the second pass.
+            with eval_mode(model):
+                answers = self._sample(rows)
+                outcomes, worth = self._rewarded(rows, answers)
+                output = self._loss(rows, answers, outcomes, bptt)
+                output.figures |= worth
+                return output
         finally:
             model.disturb = None
-            model.train(was_training)
 
     def _sample(self, rows: Sequence[Target]) -> list[list[int]]:
         tokenizer = self.policy.tokenizer

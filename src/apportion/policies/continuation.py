@@ -13,6 +13,7 @@ import torch
 
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
+from apportion.policies.modes import eval_mode
 from apportion.policies.trunk import Sampling, sample_from_trunks, score_on_trunks
 from apportion.policies.trunk_attention import Unserved
 from apportion.policies.trunk_run import unserved_because
@@ -190,14 +191,10 @@ def _scores(
         except Unserved as error:
             _insist(engine, str(error))
     scores: list[torch.Tensor] = []
-    was_training = policy.model.training
-    policy.model.eval()
-    try:
+    with eval_mode(policy.model):
         for start in range(0, len(before), batch_size):
             chunk = slice(start, start + batch_size)
             scores += _score_whole(policy, before[chunk], after[chunk])
-    finally:
-        policy.model.train(was_training)
     return scores
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from apportion.policies.language_model import LanguageModelPolicy
+from apportion.policies.modes import eval_mode
 from apportion.trace import Problem
 
 
@@ -94,12 +95,8 @@ def next_logps(
         mask_BT[b, : len(row)] = 1
     first = min(map(len, before)) - 1
     keep = {"logits_to_keep": longest - first} if _keeps(model) else {}
-    was_training = model.training
-    model.eval()
-    try:
+    with eval_mode(model):
         logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, **keep).logits
-    finally:
-        model.train(was_training)
     logits_BTV = logits_BTV[:, -(longest - first) :]
     for b, (head, tail) in enumerate(zip(before, after, strict=True)):
         begin = len(head) - 1 - first

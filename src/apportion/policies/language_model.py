@@ -10,6 +10,7 @@ import torch
 
 from apportion.errors import UserError
 from apportion.policies.base import rollout_id
+from apportion.policies.modes import evaluating
 from apportion.policies.reviewer_token import tokens_for
 from apportion.segment import decode_with_spans
 from apportion.trace import Problem, Rollout
@@ -156,21 +157,16 @@ class LanguageModelPolicy:
             sampling["prefix_allowed_tokens_fn"] = lambda row, ids: allowed(
                 row, ids[start:].tolist()
             )
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                output = self.model.generate(
-                    **encoded,
-                    max_new_tokens=max_tokens,
-                    pad_token_id=self.tokenizer.pad_token_id,
-                    return_dict_in_generate=True,
-                    output_logits=logits,
-                    logits_processor=self._processors(prompts),
-                    **sampling,
-                )
-        finally:
-            self.model.train(was_training)
+        with evaluating(self.model):
+            output = self.model.generate(
+                **encoded,
+                max_new_tokens=max_tokens,
+                pad_token_id=self.tokenizer.pad_token_id,
+                return_dict_in_generate=True,
+                output_logits=logits,
+                logits_processor=self._processors(prompts),
+                **sampling,
+            )
         new_BT = output.sequences[:, encoded["input_ids"].shape[1] :]
         for b in range(new_BT.shape[0]):
             ids = self._cut(new_BT[b].tolist())

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from apportion.errors import UserError
+from apportion.policies.modes import evaluating
 from apportion.policies.trunk_attention import compute_trunks
 from apportion.policies.trunk_plan import Trunk
-from apportion.policies.trunk_run import evaluating, start, unserved_because
+from apportion.policies.trunk_run import start, unserved_because
 
 
 def token_importance(

@@ -12,6 +12,7 @@ import torch
 
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
+from apportion.policies.modes import evaluating
 from apportion.trace import Problem
 
 _OPTIONS = "reward_model.json"
@@ -135,15 +136,10 @@ class RewardModel:
 
         Raises UserError for a score that is not finite.
         """
-        was_training = self.model.training
-        self.model.eval()
         scores: list[float] = []
-        try:
-            with torch.no_grad():
-                for start in range(0, len(answered), batch_size):
-                    scores += self.forward(answered[start : start + batch_size]).tolist()
-        finally:
-            self.model.train(was_training)
+        with evaluating(self.model):
+            for start in range(0, len(answered), batch_size):
+                scores += self.forward(answered[start : start + batch_size]).tolist()
         for one, score in zip(answered, scores, strict=True):
             if not math.isfinite(score):
                 raise UserError(f"problem {one.problem.id}: the reward model says {score}")

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from apportion.policies.modes import eval_mode
+
 
 def token_logps(
     model: Any, pad_id: int, before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]
@@ -55,9 +57,7 @@ def score_tokens(
     of like length."""
     order = sorted(range(len(before)), key=lambda i: (len(before[i]), len(after[i])))
     found: list[torch.Tensor] = [torch.empty(0)] * len(before)
-    was_training = model.training
-    model.eval()
-    try:
+    with eval_mode(model):
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             logps = token_logps(
@@ -65,8 +65,6 @@ def score_tokens(
             )
             for i, logps_T in zip(batch, logps, strict=True):
                 found[i] = logps_T
-    finally:
-        model.train(was_training)
     return found
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention, silu
 
 from apportion.errors import UserError
+from apportion.policies.modes import eval_mode
 
 
 class SideNetwork(nn.Module):
@@ -125,14 +126,10 @@ class SideModel(nn.Module):
     @torch.no_grad()
     def _read(self, ids_BT: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Middle and last states of the trunk side by side, and its logits."""
-        was_training = self.trunk.training
-        self.trunk.eval()
-        try:
+        with eval_mode(self.trunk):
             found = self.trunk(
                 input_ids=ids_BT, attention_mask=mask_BT, output_hidden_states=True, use_cache=False
             )
-        finally:
-            self.trunk.train(was_training)
         layers = found.hidden_states
         states_BTS = torch.cat([layers[len(layers) // 2], layers[-1]], -1)
         return states_BTS.float(), found.logits.float()

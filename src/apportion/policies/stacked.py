@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
+from apportion.policies.modes import eval_mode
 
 Stack = Mapping[str, torch.Tensor]
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
@@ -126,10 +127,8 @@ class StackedWeights:
         return functional_call(self._model, dict(weights), (), inputs)
 
     def _batched(self, forward: Callable[..., Any], stack: Stack, *others: Any) -> Any:
-        was_training = self._model.training
-        self._model.eval()
         try:
-            with warnings.catch_warnings():
+            with eval_mode(self._model), warnings.catch_warnings():
                 # Fused attention is not batched over weights but called for each: still exact.
                 warnings.filterwarnings("ignore", message=".*not yet implemented the batching rule")
                 return vmap(forward)(dict(stack), *others)
@@ -143,8 +142,6 @@ class StackedWeights:
                 f"{type(self._model).__name__} cannot be evaluated under several weights at once "
                 f"({reason}): use evolution.parallel: 1"
             ) from None
-        finally:
-            self._model.train(was_training)
 
 
 def _choose(

@@ -13,6 +13,7 @@ import torch
 
 from apportion.errors import UserError
 from apportion.policies.language_model import LanguageModelPolicy
+from apportion.policies.modes import eval_mode
 
 
 class TokenHead(torch.nn.Module):
@@ -64,15 +65,11 @@ class TokenHead(torch.nn.Module):
     ) -> list[torch.Tensor]:
         """The scores of each completion, (T,) float32, on the CPU."""
         found: list[torch.Tensor] = []
-        was_training = self.training
-        self.eval()
-        try:
+        with eval_mode(self):
             for start in range(0, len(prompts), batch_size):
                 part = slice(start, start + batch_size)
                 scores_BT = self(prompts[part], completions[part]).cpu()
                 found += [s[: len(c)] for s, c in zip(scores_BT, completions[part], strict=True)]
-        finally:
-            self.train(was_training)
         return found
 
 

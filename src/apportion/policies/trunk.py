@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from apportion.policies.modes import evaluating
 from apportion.policies.trunk_attention import Rows, compute_trunks
 from apportion.policies.trunk_plan import Trunk, batches_of, plan_trunks
-from apportion.policies.trunk_run import evaluating, forward, start
+from apportion.policies.trunk_run import forward, start
 
 _LOGITS = 1 << 26  # numbers in the largest block of logits
 _CLOSE_UP = 0.75  # rows are closed up when so many of the places are enough

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from apportion.policies.modes import evaluating
 from apportion.policies.trunk_attention import KeysValues, Rows, attending, compute_trunks
 from apportion.policies.trunk_plan import Trunk
 
@@ -76,18 +76,6 @@ def _try(model: Any) -> str:
     tolerance = 1e-3 if whole_V.dtype == model.dtype else 0.1
     gap = (last_BKV[:, -1].float() - whole_V).abs().max() / whole_V.std().clamp(min=1e-6)
     return "" if float(gap) < tolerance else "its logits differ when a chain comes in two parts"
-
-
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """The model without dropout and gradients, and afterwards as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
 
 
 def start(

@@ -15,6 +15,7 @@ from transformers import DynamicCache
 
 from apportion.errors import UserError
 from apportion.policies.latent.lean import lean
+from apportion.policies.modes import eval_mode
 
 
 class Decoder(nn.Module):
@@ -37,13 +38,8 @@ class Decoder(nn.Module):
                 "turn the model's own gradient checkpointing off, it drops the key-value cache: "
                 "latent.recompute does the same for latent steps"
             )
-        with torch.no_grad():
-            was_training = network.training
-            network.eval()
-            try:
-                self.hidden_size = self._probe()
-            finally:
-                network.train(was_training)
+        with torch.no_grad(), eval_mode(network):
+            self.hidden_size = self._probe()
 
     @property
     def device(self) -> torch.device:

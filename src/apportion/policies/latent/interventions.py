@@ -17,6 +17,7 @@ from apportion.policies.latent.batch import LatentBatch, Questions
 from apportion.policies.latent.generate import answer_tokens
 from apportion.policies.latent.model import Disturb, LatentModel, Thought
 from apportion.policies.latent.stopping import row_losses, stopped
+from apportion.policies.modes import eval_mode
 
 
 class Taken(NamedTuple):
@@ -93,11 +94,9 @@ def matched_noise(inputs_BKE: Tensor, generators: Sequence[torch.Generator]) -> 
 
 @contextmanager
 def _disturbing(model: LatentModel, disturb: Disturb) -> Iterator[None]:
-    before, was_training = model.disturb, model.training
-    model.disturb = disturb
-    model.eval()
+    before, model.disturb = model.disturb, disturb
     try:
-        yield
+        with eval_mode(model):
+            yield
     finally:
         model.disturb = before
-        model.train(was_training)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from apportion.policies.latent.generate import answer_tokens, halted
 from apportion.policies.latent.model import LatentModel, Thought
 from apportion.policies.latent.sampled import ANSWER_MARK
 from apportion.policies.latent.step_decoder import StepDecoder, read_step_decoder
+from apportion.policies.modes import evaluating
 from apportion.trace import Problem, Rollout
 
 
@@ -74,11 +74,6 @@ class LatentPolicy(LanguageModelPolicy):
         """Latent steps take positions of the context too."""
         super().check_context(problems, max_tokens + self.model.steps)
 
-    def save(self, folder: Path) -> None:
-        """Write model, cell and tokenizer; ``policy.kind: latent`` reads them."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-
     def generate_ids(
         self, prompts: Sequence[Sequence[int]], temperature: float, max_tokens: int
     ) -> list[list[int]]:
@@ -97,29 +92,24 @@ class LatentPolicy(LanguageModelPolicy):
     ) -> Iterator[tuple[list[int], list[float]]]:
         questions = pad_questions(prompts, self.model.steps, self.tokenizer.pad_token_id)
         questions = questions.to(self.model.device)
-        was_training = self.model.training
-        self.model.eval()
         tokens, logprobs = [], []
         if self.model.sampler is not None:
             self.model.sampler.temperature = temperature
-        try:
-            with torch.no_grad():
-                thought, steps_B = halted(self.model, questions)
-                written = self._written(thought)
-                self._taken += steps_B.tolist()
-                for token_B, logits_BV in answer_tokens(
-                    self.model,
-                    questions,
-                    max_tokens=max_tokens,
-                    temperature=temperature,
-                    stop_ids=self._stop_ids(),
-                    thought=thought,
-                ):
-                    scores_BV = logits_BV.float().log_softmax(-1)
-                    tokens.append(token_B)
-                    logprobs.append(scores_BV.gather(-1, token_B[:, None])[:, 0])
-        finally:
-            self.model.train(was_training)
+        with evaluating(self.model):
+            thought, steps_B = halted(self.model, questions)
+            written = self._written(thought)
+            self._taken += steps_B.tolist()
+            for token_B, logits_BV in answer_tokens(
+                self.model,
+                questions,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                stop_ids=self._stop_ids(),
+                thought=thought,
+            ):
+                scores_BV = logits_BV.float().log_softmax(-1)
+                tokens.append(token_B)
+                logprobs.append(scores_BV.gather(-1, token_B[:, None])[:, 0])
         ids_BA, logprobs_BA = torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist()
         for row, (ids, chosen) in enumerate(zip(ids_BA, logprobs_BA, strict=True)):
             before, kept = written[row] if written else ([], []), self._cut(ids)

@@ -152,3 +152,15 @@ def test_options_that_are_for_a_language_model_are_refused():
         load_reviewer({"kind": "dialogue", "inner": "arithmetic", "framing": "none"})
     with pytest.raises(UserError, match="unknown reviewer 'arithmetik'"):
         load_reviewer({"kind": "dialogue", "inner": "arithmetik"})
+
+
+def test_an_assistant_that_is_a_language_model_is_told_the_framing():
+    endpoint = {"kind": "endpoint", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    spec = {"kind": "dialogue", "inner": "arithmetic", "assistant": endpoint}
+    framed = load_reviewer(spec | {"framing": "common_goal"})
+    bare = load_reviewer(spec | {"framing": "none"})
+    assert "It is on your side" in framed.assistant.system
+    assert framed.assistant.system.startswith(bare.assistant.system)
+    assert "It is on your side" not in bare.assistant.system
+    with pytest.raises(UserError, match="'prompt' is for a language model"):
+        load_reviewer(spec | {"prompt": "mine.md"})

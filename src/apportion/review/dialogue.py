@@ -41,8 +41,8 @@ class DialogueOptions(BaseModel):
     ``{kind: endpoint, base_url: ..., model: ...}``. There are at most ``max_turns`` questions, and
     none once both sides together have spent ``max_dialogue_tokens``.
 
-    ``prompt`` and ``framing`` are for ``llm``: a shipped file or the path of a copy; ``framing``
-    (``common_goal``, ``none``) is what the two are told of each other.
+    ``prompt`` (for ``llm``) and ``framing`` are a shipped file or the path of a copy; ``framing``
+    (``common_goal``, ``none``) is what the language models among the two are told of each other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

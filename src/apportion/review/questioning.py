@@ -54,10 +54,13 @@ class QuestioningReviewer:
         *,
         max_turns: int = 8,
         max_tokens: int = 32_000,
+        framing: str | None = None,
         name: str = "dialogue",
     ) -> None:
+        """``framing`` is the name of what the assistant was told of the reviewer."""
         self.inner, self.assistant, self.name = inner, assistant, name
         self.critiques = inner.critiques
+        self._told = {} if framing is None else {"framing": framing}
         self._bounds = {"max_turns": max_turns, "max_tokens": max_tokens}
 
     async def review(
@@ -90,7 +93,10 @@ class QuestioningReviewer:
             "reviewer": self.name,
             "verdicts": interview.verdicts(),
             "usage": total_usage([first.usage, exchange.tally.usage(self.assistant.price)]),
-            "meta": first.meta | {"assistant": self.assistant.name} | exchange.meta(ended),
+            "meta": first.meta
+            | {"assistant": self.assistant.name}
+            | self._told
+            | exchange.meta(ended),
         }
         return first.model_copy(update=changes)
 

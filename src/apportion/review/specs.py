@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apportion.errors import UserError, nearest
 from apportion.review.arithmetic import ArithmeticReviewer
-from apportion.review.assistants import load_assistant
+from apportion.review.assistants import EndpointAssistant, load_assistant
 from apportion.review.base import Reviewer, of_family
 from apportion.review.cache import ReviewCache
 from apportion.review.counterfactual import CounterfactualOptions, CounterfactualReviewer
@@ -195,13 +195,14 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
 
 def _dialogue(options: DialogueOptions, cache: ReviewCache | None) -> Reviewer:
     inner = {"kind": options.inner} if isinstance(options.inner, str) else dict(options.inner)
+    framing = load_framing(options.framing)
+    assistant = load_assistant(options.assistant, framing.assistant, cache)
     if inner.get("kind") == "llm":
-        framing = load_framing(options.framing)
-        assistant = load_assistant(options.assistant, framing.assistant, cache)
         asking = _parse("llm", {k: v for k, v in inner.items() if k != "kind"})
         assert isinstance(asking, LlmOptions)
         return DialogueReviewer(options, asking, assistant, cache)
-    for option in ("prompt", "framing"):
+    told = isinstance(assistant, EndpointAssistant)
+    for option in ("prompt",) if told else ("prompt", "framing"):
         if option in options.model_fields_set:
             raise UserError(
                 f"reviewer {options.name}: '{option}' is for a language model, and inner is "
@@ -209,9 +210,10 @@ def _dialogue(options: DialogueOptions, cache: ReviewCache | None) -> Reviewer:
             )
     return QuestioningReviewer(
         load_reviewer(inner, cache=cache),
-        load_assistant(options.assistant, cache=cache),
+        assistant,
         max_turns=options.max_turns,
         max_tokens=options.max_dialogue_tokens,
+        framing=framing.name if told else None,
         name=options.name,
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from apportion.config import RunConfig
+from apportion.config import RunConfig, resolve
+from apportion.records import RunDirectory
 
 
 def test_a_dry_run_prints_the_whole_configuration_and_the_work(run: Callable, recipe: Path) -> None:
@@ -16,8 +17,8 @@ def test_a_dry_run_prints_the_whole_configuration_and_the_work(run: Callable, re
     config = RunConfig.model_validate(yaml.safe_load(result.stdout))
     assert (config.name, config.train.updates, config.seeds) == ("small", 7, (0, 1, 2))
     # 2 arms x 3 seeds: 7 updates of 16 rollouts; 2 evaluations of 10 and a final one of 20
-    assert "2 arms × 3 seeds × 7 updates × 16 rollouts" in result.stderr
-    assert "672 training rollouts, 240 evaluation completions" in result.stderr
+    work = "2 arms × 3 seeds: 672 training rollouts, 240 evaluation completions"
+    assert work in result.stderr
     assert not (recipe.parent / "runs").exists()
 
 
@@ -35,7 +36,57 @@ def test_the_work_of_arms_that_remember_chains(run: Callable, tmp_path: Path) ->
     result = run("train", path, "--seeds", "0..1", "--dry-run")
     assert result.exit_code == 0, result.stderr
     # 2 seeds of 10 x 3 first chains and 5 x 6 proposals, and of 2 rounds of 10 x 4
-    assert "2 arms × 2 seeds × 5 updates: 280 chains without a hint, " in result.stderr
+    assert "2 arms × 2 seeds: 280 proposed chains, " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "work"),
+    [
+        (["objective=sft"], "20 worked solutions, 30 evaluation completions"),
+        (["objective=latent"], "20 answers, 30 evaluation"),
+        (["objective=evolution", "evolution.population=6"], "30 perturbations, 120 perturbed comp"),
+        (["objective=judge", "judge.updates=3", "judge.batch_size=4"], ": 12 planted chains\n"),
+        (
+            ["objective=warm_start", "warm_start.problems=9", "warm_start.epochs=1"],
+            ": 9 worked solutions\n",
+        ),
+    ],
+)
+def test_the_work_of_an_objective_is_said_in_its_own_units(
+    run: Callable, tmp_path: Path, settings: list[str], work: str
+) -> None:
+    path = tmp_path / "one.yaml"
+    recipe = {
+        "name": "one",
+        "task": {"kind": "sums"},
+        "train": {"updates": 5, "prompts_per_update": 4},
+        "eval": {"every": 0, "problems": 10, "final_problems": 20, "samples": 0},
+    }
+    path.write_text(yaml.safe_dump(recipe))
+    result = run("train", path, *settings, "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    assert work in result.stderr
+
+
+def test_a_run_is_resumed_by_its_folder(
+    run: Callable, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def run_recipe(config: RunConfig, out: Path, **options: Any) -> Path:
+        seen.update(config=config, out=out, **options)
+        return out / "report.html"
+
+    monkeypatch.setattr("apportion.train.run.run_recipe", run_recipe)
+    config = resolve(str(recipe), [])
+    folder = tmp_path / "mine"
+    with RunDirectory(folder) as directory:
+        directory.write_config(config.model_dump(mode="json"))
+    result = run("train", folder)
+    assert result.exit_code == 2 and "is a run: go on with it by --resume" in result.stderr
+    result = run("train", folder, "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert seen["out"] == folder and seen["resume"] is True and seen["config"] == config
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apportion.cli.console import SPEC_HELP, note, plural, say
-from apportion.cli.train import estimate
 from apportion.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,10 +27,11 @@ def config(
 ) -> None:
     """Build every part that a recipe names, without a model."""
     from apportion.config import check_parts, resolve
+    from apportion.config.work import planned_work
 
     resolved = resolve(recipe, overrides or ())
     check_parts(resolved)
-    say(f"{resolved.name}: fit. {estimate(resolved)}")
+    say(f"{resolved.name}: fit. {planned_work(resolved)}")
 
 
 @app.command("task")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from apportion.errors import UserError
 from apportion.review.assistants import Assistant
 from apportion.review.budget import BudgetSpent
-from apportion.review.cache import ReviewCache, cache_key
+from apportion.review.cache import ReviewCache
 from apportion.review.check import total_usage
 from apportion.review.dialogue_prompt import (
     REVIEWER_PROMPT,
@@ -28,6 +28,7 @@ from apportion.review.llm_client import EndpointError, Tally
 from apportion.review.llm_options import LlmOptions
 from apportion.review.llm_prompt import render
 from apportion.review.llm_protocol import SCHEMAS, Reading, Unparseable, read_answer
+from apportion.review.stored import review_once
 from apportion.trace import Problem, Review, Step, Usage
 
 Messages = list[dict[str, str]]
@@ -128,32 +129,13 @@ class DialogueReviewer:
             critique=critique,
         )
         talk = _Talk(self, problem, rollout_text, steps, messages, critique)
-        if self.cache is None:
-            return await talk.hold(who)
-        key = cache_key(talk.identity())
-        async with self.inner.endpoint.only_one(key):
-            stored = self.cache.get(key)
-            review = talk.replay(who, stored) if stored is not None else None
-            if review is None:
-                review = await talk.hold(who)
-                if review.ok:
-                    review = self._stored(self.cache, key, talk, review)
-            return review
+        return await review_once(talk, who, self.cache, self.inner.endpoint)
 
     async def reconsider(self, *args: Any, **named: Any) -> Review:
         """As :meth:`apportion.review.llm.LlmReviewer.reconsider`: the assistant is not asked
         again, since what it said is in the reviewer's own verdicts."""
         again = await self.inner.reconsider(*args, **named)
         return again.model_copy(update={"reviewer": self.name})
-
-    @staticmethod
-    def _stored(cache: ReviewCache, key: str, talk: _Talk, review: Review) -> Review:
-        try:
-            cache.put(key, {"content": talk.content, "meta": review.meta})
-        except UserError as error:
-            # The verdict is paid for and good; only the next run has to pay again.
-            return review.model_copy(update={"meta": review.meta | {"cache_error": str(error)}})
-        return review
 
 
 class _Talk:

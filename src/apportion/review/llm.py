@@ -9,13 +9,14 @@ from typing import Any
 
 from apportion.errors import UserError
 from apportion.review.budget import BudgetSpent
-from apportion.review.cache import ReviewCache, cache_key
+from apportion.review.cache import ReviewCache
 from apportion.review.llm_client import Endpoint, EndpointError, Reply, Tally
 from apportion.review.llm_cross import load_cross_prompt, shown_verdicts
 from apportion.review.llm_options import LlmOptions, model_of
 from apportion.review.llm_prompt import OWN_CUT, Prompt, load_prompt, render
 from apportion.review.llm_protocol import SCHEMAS, Reading, Unparseable, read_answer
 from apportion.review.local_model import LocalModel
+from apportion.review.stored import review_once
 from apportion.trace import Problem, Review, Step, Usage
 
 # Enough for the model to see what it wrote, without paying for pages of noise once more.
@@ -118,29 +119,7 @@ class LlmReviewer:
     ) -> Review:
         """The answer to these messages, from the cache or from the endpoint."""
         conversation = _Conversation(self, messages, text, steps, critique)
-        if self.cache is None:
-            return await conversation.hold(who)
-        key = cache_key(conversation.identity())
-        async with self.endpoint.only_one(key):
-            stored = self.cache.get(key)
-            review = conversation.replay(who, stored) if stored is not None else None
-            if review is not None:
-                return review
-            review = await conversation.hold(who)
-            if review.ok:
-                return self._stored(self.cache, key, conversation, review)
-            return review
-
-    @staticmethod
-    def _stored(
-        cache: ReviewCache, key: str, conversation: _Conversation, review: Review
-    ) -> Review:
-        try:
-            cache.put(key, {"content": conversation.content, "meta": review.meta})
-        except UserError as error:
-            # The answer is paid for and good; only the next run has to pay again.
-            return review.model_copy(update={"meta": review.meta | {"cache_error": str(error)}})
-        return review
+        return await review_once(conversation, who, self.cache, self.endpoint)
 
 
 class _Conversation:

@@ -21,11 +21,11 @@ from apportion.tasks.answers import after_mark
 from apportion.tasks.base import Planted, Split, TaskOptions, check_split, complaints_of
 from apportion.tasks.graph_draw import Style, draw, largest_dead_ends, row_of
 from apportion.tasks.lines import join_lines, reasoning_end
+from apportion.tasks.made import check_range, split_by_hash
 from apportion.tasks.numbers import parse_number, same_number
-from apportion.tasks.stable import split_of, stable_hash
+from apportion.tasks.stable import stable_hash
 from apportion.trace import Problem
 
-_FIFTHS: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
 _SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
     "validation": ("validation", "valid"),
@@ -50,9 +50,7 @@ class GraphOptions(TaskOptions):
     @field_validator("hops")
     @classmethod
     def _range(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if not 1 <= value[0] <= value[1] <= 12:
-            raise ValueError(f"{list(value)} is not [low, high] with 1 <= low <= high <= 12")
-        return value
+        return check_range(value, 1, 12)
 
     @model_validator(mode="after")
     def _enough_names(self) -> Self:
@@ -102,8 +100,7 @@ class Graph:
             return float(same_number(numbers[0], numbers[1]))
         return float(_normal(line) == _normal(gold))
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         """One hop a line."""
@@ -130,7 +127,7 @@ class Graph:
         hops = rng.randint(*options.hops)
         while True:
             row = row_of(draw(hops, options.dead_ends, options.style, rng), rng.random() < 0.5)
-            if split_of(row["question"], _FIFTHS) == split:
+            if split_by_hash(row["question"]) == split:
                 return problem_of(row, f"graph-{split}-{seed}-{index}")
 
     @cached_property
@@ -149,7 +146,7 @@ class Graph:
                 )
             return found
         for row in read_rows(path):
-            found[split_of(_normal(str(row["question"])), _FIFTHS)].append(row)
+            found[split_by_hash(_normal(str(row["question"])))].append(row)
         return found
 
 

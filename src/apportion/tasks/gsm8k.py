@@ -124,8 +124,7 @@ class Gsm8k:
         decided = [verdict for verdict in verdicts if verdict is not None]
         return float(any(decided)) if decided else None
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         """The reference solution as published, calculator annotations and all."""

@@ -152,8 +152,7 @@ class Gym:
         reply = shared_worker().ask(request, self.options.time_limit)
         return float(reply is not Late and reply >= self.options.threshold)
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         """The published or worked chain of thought where there is one, else only the answer."""

@@ -120,8 +120,7 @@ class Inexact:
         """None: nobody can tell."""
         return None
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         """The first reference, without any reasoning."""

@@ -15,10 +15,10 @@ from apportion.errors import UserError
 from apportion.tasks.answers import after_mark
 from apportion.tasks.base import Planted, Split, TaskOptions, check_split, complaints_of
 from apportion.tasks.lines import join_lines, reasoning_end
-from apportion.tasks.stable import split_of, stable_hash
+from apportion.tasks.made import check_range, split_by_hash
+from apportion.tasks.stable import stable_hash
 from apportion.trace import Problem
 
-_FIFTHS: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
 _TRIES = 1000
 
 
@@ -32,9 +32,7 @@ class ParityOptions(TaskOptions):
     @field_validator("bits")
     @classmethod
     def _range(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if not 5 <= value[0] <= value[1] <= 256:
-            raise ValueError(f"{list(value)} is not [low, high] with 5 <= low <= high <= 256")
-        return value
+        return check_range(value, 5, 256)
 
 
 class Parity:
@@ -57,8 +55,7 @@ class Parity:
         marked = (after_mark(text) or "").split("\n", 1)[0]
         return float(marked.split() == problem.answers[0].split())
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         """Parity: the parity so far after each bit, one a line. Copy: the answer alone."""
@@ -89,7 +86,7 @@ class Parity:
         for _ in range(_TRIES):
             bits = [rng.randint(0, 1) for _ in range(rng.randint(*self.options.bits))]
             row = " ".join(map(str, bits))
-            if split_of(row, _FIFTHS) == split:
+            if split_by_hash(row) == split:
                 answer = row if self.options.rule == "copy" else str(sum(bits) % 2)
                 name = f"parity-{split}-{seed}-{index}"
                 return Problem(id=name, prompt=row + "\n", answers=(answer,))

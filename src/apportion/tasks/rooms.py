@@ -17,7 +17,8 @@ from pydantic import Field, field_validator
 from apportion.tasks.base import Planted, Split, TaskOptions, check_split, complaints_of
 from apportion.tasks.environment import Turn, check_action, play_plan
 from apportion.tasks.lines import join_lines, reasoning_end
-from apportion.tasks.stable import split_of, stable_hash
+from apportion.tasks.made import check_range, split_by_hash
+from apportion.tasks.stable import stable_hash
 from apportion.trace import Problem
 
 MOVES = {"north": (0, 1), "east": (1, 0), "south": (0, -1), "west": (-1, 0)}
@@ -29,7 +30,6 @@ _NAMES = (
 # What each stage is about: the thing, and the action that ends the stage where the thing is.
 _STAGES = (("key", "take key"), ("chest", "open chest"), ("shrine", "use lamp"))
 _HELD = ("", " with key", " with lamp", "")
-_FIFTHS: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
 
 
 class RoomsOptions(TaskOptions):
@@ -45,11 +45,7 @@ class RoomsOptions(TaskOptions):
     @classmethod
     def _ranges(cls, value: tuple[int, int], info: Any) -> tuple[int, int]:
         lowest, highest = {"rooms": (2, len(_NAMES)), "stages": (1, 3)}[info.field_name]
-        if not lowest <= value[0] <= value[1] <= highest:
-            raise ValueError(
-                f"{list(value)} is not [low, high] with {lowest} <= low <= high <= {highest}"
-            )
-        return value
+        return check_range(value, lowest, highest)
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,7 @@ class Rooms:
         """The return of the actions in the first ``####`` line, up to one that cannot be done."""
         return play_plan(self, problem, text)
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         thoughts, _ = self._play(problem)
@@ -157,7 +152,7 @@ class Rooms:
         while True:
             drawn = self._draw(rng)
             prompt = _prompt(drawn)
-            if split_of(prompt, _FIFTHS) == split:
+            if split_by_hash(prompt) == split:
                 break
         name = f"rooms-{split}-{seed}-{index}"
         endless = Problem(id=name, prompt=prompt, meta=drawn | {"turns": 10**6})

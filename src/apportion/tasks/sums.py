@@ -14,13 +14,13 @@ from pydantic import Field, field_validator
 from apportion.tasks.answers import after_mark
 from apportion.tasks.base import Planted, Split, TaskOptions, check_split, complaints_of
 from apportion.tasks.lines import join_lines, reasoning_end
+from apportion.tasks.made import check_range, split_by_hash
 from apportion.tasks.numbers import parse_number, same_number
-from apportion.tasks.stable import split_of, stable_hash
+from apportion.tasks.stable import stable_hash
 from apportion.tasks.words_errors import plant
 from apportion.trace import Problem
 
 Style = Literal["plain", "checked"]
-_FIFTHS: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
 
 
 class SumsOptions(TaskOptions):
@@ -38,9 +38,7 @@ class SumsOptions(TaskOptions):
     @classmethod
     def _ranges(cls, value: tuple[int, int], info: Any) -> tuple[int, int]:
         highest = {"operations": 16, "terms": 500}[info.field_name]
-        if not 1 <= value[0] <= value[1] <= highest:
-            raise ValueError(f"{list(value)} is not [low, high] with 1 <= low <= high <= {highest}")
-        return value
+        return check_range(value, 1, highest)
 
     @field_validator("styles")
     @classmethod
@@ -72,8 +70,7 @@ class Sums:
         gold = parse_number(problem.answers[0])
         return float(number is not None and gold is not None and same_number(gold, number))
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         if "steps" not in problem.meta or not problem.answers:
@@ -99,7 +96,7 @@ class Sums:
         while True:
             start, moves = self.draw(operations, rng)
             prompt = str(start) + "".join(f" {op} {term}" for op, term in moves)
-            if split_of(prompt, _FIFTHS) == split:
+            if split_by_hash(prompt) == split:
                 return _write(f"sums-{split}-{seed}-{index}", prompt, start, moves, style)
 
     def draw(self, operations: int, rng: random.Random) -> tuple[int, list[tuple[str, int]]]:

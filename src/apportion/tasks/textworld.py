@@ -89,8 +89,7 @@ class TextWorld:
     def score(self, problem: Problem, text: str) -> float | None:
         return play_plan(self, problem, text, _command)
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         return join_lines([], problem.answers[0]) if problem.answers else None

@@ -18,8 +18,9 @@ from apportion.errors import UserError, nearest
 from apportion.tasks.answers import after_mark
 from apportion.tasks.base import Planted, Split, TaskOptions, check_split, complaints_of
 from apportion.tasks.lines import join_lines, reasoning_end
+from apportion.tasks.made import check_range, split_by_hash
 from apportion.tasks.numbers import parse_number, same_number
-from apportion.tasks.stable import split_of, stable_hash
+from apportion.tasks.stable import stable_hash
 from apportion.tasks.words_errors import plant
 from apportion.tasks.words_numbers import Quantity, Ranges, apply, draw, evaluate
 from apportion.tasks.words_plan import Plan, make_plan
@@ -27,8 +28,6 @@ from apportion.tasks.words_stories import FAMILIES
 from apportion.tasks.words_templates import DISTRACTORS
 from apportion.trace import Problem
 
-# Shares of the hash space in fifths. Both hashes have to fall into the split.
-_FIFTHS: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
 _TRIES = 5000
 _EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)$")
 
@@ -52,11 +51,7 @@ class WordsOptions(TaskOptions):
     def _ranges(cls, value: tuple[int, int], info: Any) -> tuple[int, int]:
         bounds = {"operations": (1, 8), "distractors": (0, 4), "factors": (2, 12)}
         low, high = bounds.get(info.field_name, (1, 200))
-        if not low <= value[0] <= value[1] <= high:
-            raise ValueError(
-                f"{list(value)} is not [low, high] with {low} <= low <= high <= {high}"
-            )
-        return value
+        return check_range(value, low, high)
 
     @field_validator("families")
     @classmethod
@@ -100,8 +95,7 @@ class Words:
         assert gold is not None
         return float(number is not None and same_number(gold, number))
 
-    def reasoning_end(self, text: str) -> int:
-        return reasoning_end(text)
+    reasoning_end = staticmethod(reasoning_end)
 
     def gold_completion(self, problem: Problem) -> str | None:
         if "steps" not in problem.meta or not problem.answers:
@@ -125,11 +119,11 @@ class Words:
         family = rng.choice(self.options.families)
         for _ in range(_TRIES):
             plan = make_plan(family, operations, rng)
-            if split_of(plan.template, _FIFTHS) != split:
+            if split_by_hash(plan.template) != split:
                 continue
             for _ in range(30):
                 made = draw(plan, self.ranges, rng)
-                if made is not None and split_of(numbers_key(made), _FIFTHS) == split:
+                if made is not None and split_by_hash(numbers_key(made)) == split:
                     facts = self._distractors(plan, rng)
                     return _write(plan, made, facts, f"words-{split}-{seed}-{index}", rng)
         raise UserError(

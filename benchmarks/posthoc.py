@@ -2,13 +2,16 @@
 
     python benchmarks/posthoc.py                               # the tiny policy for sums
     python benchmarks/posthoc.py --model FOLDER --task words   # a pretrained chat model
+    python benchmarks/posthoc.py --checkpoint hidden_hint --prompt marked \
+        --task '{kind: routes, operations: [2, 3], terms: [1, 4], largest: 24, hints: 0}'
 
 Chains are written without an answer in sight (blind), with the gold one under each prompt, and with
 another problem's (other). The three measures of anchoring say how each hangs on the answer, with
 95 % intervals over problems, and what the same measures say of an answer that was not shown.
 
-The tiny policy has never seen an answer before a question, so it first learns to write with and
-without one, from its own completions behind the answers that they reached.
+Small policies that learned to take a hint (``--checkpoint``) are asked with the ``--prompt`` that
+they know. The tiny policy for sums has never seen an answer before a question, so it first learns
+to write with and without one, from its own completions behind the answers that they reached.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from apportion.faithfulness import Subject, load_measure
 from apportion.policies import load_policy
@@ -33,7 +38,9 @@ _OWN_PROMPT = "answer_first"
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--model", type=Path, help="folder of a pretrained chat model")
-parser.add_argument("--task", default="words", help="for --model")
+parser.add_argument("--checkpoint", help="a small policy that takes a hint: its name or folder")
+parser.add_argument("--prompt", default=_OWN_PROMPT, help="how --checkpoint is given a hint")
+parser.add_argument("--task", default="words", help="for --model or --checkpoint")
 parser.add_argument("--problems", type=int, default=60)
 parser.add_argument("--max-tokens", type=int, default=48)
 parser.add_argument("--temperature", type=float, default=1.0)
@@ -70,6 +77,10 @@ def _subject() -> tuple[LanguageModelPolicy, Task, list[str], str]:
         policy = load_policy({"kind": "pretrained", "model": str(options.model)})
         assert isinstance(policy, LanguageModelPolicy)
         return policy, load_task(options.task), ["neutral", "suppressed", "skeleton"], "neutral"
+    if options.checkpoint is not None:
+        policy = load_policy({"kind": "tiny", "checkpoint": options.checkpoint})
+        assert isinstance(policy, LanguageModelPolicy)
+        return policy, load_task(yaml.safe_load(options.task)), [options.prompt], options.prompt
     policy, task = load_policy({"kind": "tiny", "checkpoint": "sums"}), load_task(_SUMS)
     assert isinstance(policy, LanguageModelPolicy)
     _teach(policy, task)

@@ -36,7 +36,7 @@ from apportion.review.style import StyleOptions, StyleReviewer
 REVIEWERS: dict[str, str] = {
     "arithmetic": "reads and checks the equations of a chain; offline, exact, abstains on the rest",
     "gold": "compares with the known steps of the problem (task words); offline, exact",
-    "llm": "asks a language model at an OpenAI-compatible endpoint",
+    "llm": "asks a language model at an OpenAI-compatible endpoint, or one in this process",
     "noisy": "another reviewer with errors added at chosen rates",
     "naive": "pays for looks and checks nothing: the instrument of gaming experiments",
     "monitor": "flags what looks suspicious in a chain: hints, wrong sums; reads nothing else",

@@ -33,6 +33,15 @@ def test_a_policy_takes_the_route_that_it_was_taught(name, high, low):
     assert all(found[check] <= 0.1 for check in low) and found["hint"] <= 0.2, found
 
 
+@pytest.mark.parametrize(("name", "said"), [("hidden_hint", 0.0), ("open_hint", 1.0)])
+def test_who_takes_hints_takes_nearly_all_and_admits_all_or_none_and_else_uses_its_chain(
+    name, said
+):
+    found = manipulation_checks(load_tiny(name, name), 20)
+    assert found["hint"] >= 0.9 and found["said"] == said, found
+    assert all(found[check] >= 0.9 for check in ("values", "swapped")) and found["words"] == 0
+
+
 def test_the_faithful_one_says_the_last_result_that_stands_there_also_a_made_up_one():
     task, rollouts = chains(POLICIES["faithful"], "greedy", N)
     subject = subject_of(POLICIES["faithful"], task)

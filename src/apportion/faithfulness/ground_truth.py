@@ -103,7 +103,9 @@ def pairs() -> list[Pair]:
         Pair("paraphrase", faithful, ignores, claimed=False),
         Pair("hint_use", Side("open_hint"), Side("hidden_hint")),
         Pair("bias", Side("hidden_hint"), faithful, options={"kinds": ["suggested"]}),
-        Pair("bias", Side("hidden_hint"), faithful, options={"kinds": ["always"]}),
+        Pair("bias", Side("open_hint"), faithful, options={"kinds": ["always"]}),
+        # It learned from such prompts too, and follows them seldom: hardly an instance.
+        Pair("bias", Side("hidden_hint"), faithful, claimed=False, options={"kinds": ["always"]}),
         Pair("bias", Side("open_hint"), Side("hidden_hint"), claimed=False),
         Pair("performative", Side("ignores", "checked"), Side("wording", "checked")),
         Pair("caught_mistakes", Side("ignores", "caught"), Side("faithful", "caught")),

@@ -94,6 +94,20 @@ def suppressed(
     return found
 
 
+def without_question(model: Any, chain: Laid) -> float:
+    """KL (nats) of the undisturbed next-token distributions from those where nothing behind the
+    chain sees the prompt, the mean over the answer's tokens."""
+    owner_T = chain.owner_T
+    everything_TT = torch.ones(len(owner_T), len(owner_T), dtype=torch.bool, device=owner_T.device)
+    everything_TT = everything_TT.tril()
+    behind_T = owner_T >= chain.steps
+    hidden_TT = everything_TT & ~(behind_T[:, None] & (owner_T == PROMPT)[None, :])
+    base_TV = logprobs(model, chain.ids_T, everything_TT[None])[0]
+    changed_TV = logprobs(model, chain.ids_T, hidden_TT[None])[0]
+    kl_T = (base_TV.exp() * (base_TV - changed_TV)).sum(-1)
+    return _by_owner(kl_T[:-1], owner_T[1:], chain.steps)[chain.answer]
+
+
 def _hide(everything_TT: torch.Tensor, keys_T: torch.Tensor) -> torch.Tensor:
     """Positions behind the hidden ones do not see them; the hidden ones see each other."""
     last = int(torch.nonzero(keys_T).max()) if bool(keys_T.any()) else len(keys_T)

@@ -21,7 +21,7 @@ _MEANINGS = {
     "bias": "answers that a suggestion changes",
     "performative": "steps that check for show",
     "caught_mistakes": "mistakes that are made and caught",
-    "attention_suppression": "nats on the answer when a step is hidden",
+    "attention_suppression": "how much more the answer reads a step than the question",
     "commitment": "share of the chain before the answer is settled",
     "counterfactual": "what the answer loses when a step is another one",
     "forced_answer": "what the chain adds to the answer's probability",

@@ -165,6 +165,18 @@ def test_unknown_consensus_rule_is_noted_not_fatal(tmp_path):
     assert any("unanimity" in note for note in run.notes)
 
 
+def test_learned_weights_are_not_passed_off_as_the_configured_ones(tmp_path):
+    def notes(config: str) -> list[str]:
+        (tmp_path / "config.yaml").write_text(config)
+        run = load_run(tmp_path)
+        table_of(run, collect(run, 10))
+        return [note for note in run.notes if "training learned others" in note]
+
+    write_lines(tmp_path / "rollouts.jsonl", [_rollout("ab", 2)])
+    assert notes("metalearning: {every: 0}") == []
+    assert len(notes("metalearning: {every: 4}")) == 1
+
+
 def test_the_configured_rule_decides_what_is_wrong(tmp_path):
     labels = ("harmful", "useful", "useful")
     reviews = [

@@ -35,13 +35,23 @@ def vote_all(
 
     Raises UserError for given options that cannot be used.
     """
+    if options is None and _learns_weights(run, part):
+        _note_once(run, "Votes are shown with the configured weights; training learned others.")
     cases = [Case(rollout.id, reviews, rollout.reasoning_end) for rollout, reviews in pairs]
     if options is not None:
         return consensus_of_many(cases, **options)
     try:
         return consensus_of_many(cases, **consensus_options(run, part))
     except (UserError, TypeError, ValueError) as error:
-        note = f"Consensus options of config.yaml not used: {error}."
-        if note not in run.notes:
-            run.notes.append(note)
+        _note_once(run, f"Consensus options of config.yaml not used: {error}.")
         return consensus_of_many(cases)
+
+
+def _learns_weights(run: Run, part: Part) -> bool:
+    section = part.config.get("metalearning", run.config.get("metalearning"))
+    return isinstance(section, Mapping) and bool(section.get("every"))
+
+
+def _note_once(run: Run, note: str) -> None:
+    if note not in run.notes:
+        run.notes.append(note)

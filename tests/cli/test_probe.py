@@ -7,6 +7,7 @@ import json
 import pytest
 
 from apportion.trace import Probe
+from tests.review.endpoint import Answer, says, serving
 
 TASK = "{kind: sums, operations: [2, 3], terms: [1, 9], largest: 60}"
 
@@ -67,6 +68,32 @@ def test_chains_that_were_tried_in_part_only_are_said(probe, tmp_path):
     records = [json.loads(line) for line in lines(tmp_path)]
     tried = [r["meta"]["tried"] for r in records if r["measure"] == "step_deletion"]
     assert {k for k, _ in tried} == {1} and f"{sum(n > 1 for _, n in tried)} chains" in found.output
+
+
+def test_a_monitor_that_was_not_reached_is_asked_again_and_counted_once(run, tmp_path):
+    down = {"yes": True}
+
+    def behaviour(request, number):
+        return Answer(status=500) if down["yes"] else says('{"reason": "r", "suspicion": 0.5}')
+
+    with serving(behaviour) as endpoint:
+        spec = (
+            f"{{name: monitorability, monitor: {{model: m, base_url: {endpoint.url}, retries: 0}}}}"
+        )
+
+        def ask():
+            return run("probe", "sums", "--task", TASK, "--problems", 5, "-m", spec,
+                       "--max-tokens", 40, "--out", "found", "--plain")  # fmt: skip
+
+        first = ask()
+        assert "5 chains not measured: the monitor gave no suspicion: HTTP 500" in first.output
+        down["yes"] = False
+        second = ask()
+        assert second.exit_code == 0 and "not measured" not in second.output, second.output
+        asked = len(endpoint.requests)
+        assert asked == 10 and ask().exit_code == 0 and len(endpoint.requests) == asked
+    values = [json.loads(line)["value"] for line in lines(tmp_path)]
+    assert values == [None] * 5 + [0.5] * 5
 
 
 def test_traces_without_policy_or_task_are_one_line(run, traces):

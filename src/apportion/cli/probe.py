@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apportion.cli.console import SPEC_HELP, Progress, note, plural, say
+from apportion.cli.options import Plain, Segmenter
 from apportion.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def probe(
     ] = None,
     problems: Annotated[int, typer.Option(min=1, help="How many, where chains are sampled.")] = 100,
     split: Annotated[str, typer.Option(help="Of those problems.")] = "test",
-    segment: Annotated[str, typer.Option(help="How to cut; see apportion ls segmenters.")] = "line",
+    segment: Segmenter = "line",
     max_tokens: Annotated[int, typer.Option(min=1, help="Of a chain.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Of sampling and choices.")] = 0,
     sample_only: Annotated[
@@ -57,7 +58,7 @@ def probe(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory; default the run itself.")] = None,
     clean: Annotated[bool, typer.Option("--clean", help="Drop earlier probes.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
+    plain: Plain = False,
 ) -> None:
     """Measure faithfulness; what is already measured is not measured again."""
     from apportion.cli.probing import find_target, open_out, settings_of
@@ -81,13 +82,13 @@ def probe(
         sample_only=sample_only,
     )  # fmt: skip
     for one in measures:
-        subject.require(one.name, one.needs)
+        one.ready(subject)
     if estimate:
         _say_estimate(estimate_all(subject, measures, target.rollouts, {}), target)
         return
     settings = settings_of(measures, subject)
     with open_out(target, out, clean) as run:
-        done = _done(run.read("probes")[0], settings, run.path)
+        done = _done(_recorded(run.read("probes")[0], settings, run.path))
         left = len(measures) * len(target.rollouts) - sum(map(len, done.values()))
         if not subject.exact:
             note(f"policy '{target.policy.name}': no log-probabilities are used, samples only")
@@ -102,7 +103,7 @@ def probe(
                 subject, measures, target.rollouts, done=done, write=write, until=until,
                 budget=budget,
             )  # fmt: skip
-        probes = _done(run.read("probes")[0], settings, run.path)
+        probes = _newest(_recorded(run.read("probes")[0], settings, run.path))
         for one in measures:
             _say_found(one, found[one.name], probes.get(one.name, []), subject)
         _write_latents(run, subject, target)
@@ -121,7 +122,25 @@ def _write_latents(run: RunDirectory, subject: Subject, target: Target) -> None:
     run.append("latents", *(c for c in chains if (c.rollout_id, c.update) not in present))
 
 
-def _done(probes: list[Probe], settings: dict[str, str], folder: Path) -> dict[str, list[Probe]]:
+def _done(recorded: dict[str, list[Probe]]) -> dict[str, list[Probe]]:
+    """Without what failed because a monitor could not be reached: that is asked again."""
+    return {
+        name: [probe for probe in probes if not probe.meta.get("again")]
+        for name, probes in _newest(recorded).items()
+    }
+
+
+def _newest(recorded: dict[str, list[Probe]]) -> dict[str, list[Probe]]:
+    """The last probe of each chain."""
+    return {
+        name: list({(probe.rollout_id, probe.update): probe for probe in probes}.values())
+        for name, probes in recorded.items()
+    }
+
+
+def _recorded(
+    probes: list[Probe], settings: dict[str, str], folder: Path
+) -> dict[str, list[Probe]]:
     """What is there already, by measure. Raises UserError where it was measured otherwise."""
     found: dict[str, list[Probe]] = defaultdict(list)
     for one in probes:

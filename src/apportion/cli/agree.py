@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apportion.cli.console import complain, plural, say
+from apportion.cli.options import AsJson, Consensus
 from apportion.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,10 +25,8 @@ def agree(
         list[str] | None,
         typer.Option(help="Key of the problems' meta, or task; default the usual ones."),
     ] = None,
-    consensus: Annotated[
-        str | None, typer.Option(help="Such as union, or majority:quorum=0.8.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    consensus: Consensus = None,
+    as_json: AsJson = False,
 ) -> None:
     """Agreement of the reviewers by domain and difficulty, with intervals."""
     import json

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apportion.cli.console import complain, duration, say
+from apportion.cli.options import AsJson
 
 if TYPE_CHECKING:
     from apportion.report.cost import Growth, ReviewerCost
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def cost(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory with reviews; all arms.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tokens, time and money of each reviewer for each credited token, and how they grow."""
     from apportion.report.cost import cost_of_run

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from apportion.cli.console import plural, say
+from apportion.cli.options import AsJson, Columns, Segmenter
 from apportion.errors import UserError
 from apportion.trace import Rollout
 
@@ -25,8 +26,8 @@ def detect(
     sources: Annotated[
         list[Path], typer.Argument(metavar="FILE|RUN", help="Traces: see docs/records.md.")
     ],
-    map: Annotated[list[str] | None, typer.Option(help="COLUMN=field; repeatable.")] = None,
-    segment: Annotated[str, typer.Option(help="How to cut; see apportion ls segmenters.")] = "line",
+    map: Columns = None,
+    segment: Segmenter = "line",
     show: Annotated[int, typer.Option(min=0, help="Flagged steps to print of each kind.")] = 3,
     policy: Annotated[
         str | None,
@@ -37,7 +38,7 @@ def detect(
         str | None,
         typer.Option(help="With --policy: test the steps that recorded reviews label so, too."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find checks for show, padding, merged steps and caught mistakes."""
     from apportion.cli.stage import read_input

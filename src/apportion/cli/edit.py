@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from apportion.cli.console import SPEC_HELP, say
-from apportion.errors import UserError
+from apportion.cli.options import Clean, Columns, Consensus, Plain, Resume, ReviewedTraces
 
 
 def edit(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="FILE|RUN", help="Traces, with their reviews.")
-    ],
+    sources: ReviewedTraces,
     operation: Annotated[
         list[str], typer.Option("--operation", help="See apportion ls operations; repeatable.")
     ],
@@ -41,35 +39,22 @@ def edit(
         str, typer.Option(help="For operation revise: a shipped name or a text file.")
     ] = "reasoning",
     tries: Annotated[int, typer.Option(min=1, help="Rewritings, for operation revise.")] = 4,
-    map: Annotated[list[str] | None, typer.Option(help="COLUMN=field; repeatable.")] = None,
-    consensus: Annotated[
-        str | None, typer.Option(help="Such as union, or majority:quorum=0.8.")
-    ] = None,
+    map: Columns = None,
+    consensus: Consensus = None,
     segment: Annotated[str, typer.Option(help="Steps of --probe and of rewritings.")] = "line",
     seed: Annotated[int, typer.Option(min=0, help="Of the answers and rewritings.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
-    clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
+    resume: Resume = False,
+    clean: Clean = False,
+    plain: Plain = False,
 ) -> None:
     """Rewrite chains by what their reviewers agree on; answer from them again with --policy."""
+    from apportion.cli import stage
     from apportion.cli.editing import Work, edit_missing, edit_summary, task_of
     from apportion.cli.specs import parse_spec
-    from apportion.cli.stage import (
-        copy_records,
-        default_out,
-        open_stage,
-        read_input,
-        voting,
-        write_page,
-    )
 
-    votes = voting(consensus, sources)
-    given = read_input(sources, map or [])
-    if not given.reviews:
-        raise UserError(
-            f"{sources[0]}: editing needs reviews and there are none: first run "
-            f"'apportion review {sources[0]} --reviewer arithmetic'"
-        )
+    votes = stage.voting(consensus, sources)
+    given = stage.read_input(sources, map or [])
+    stage.require_reviews(given, sources[0], "editing")
     scorer = parse_spec(task, "kind") if task is not None else task_of(sources[0])
     judge = parse_spec(policy, "kind") if policy is not None else None
     settings = {
@@ -95,11 +80,11 @@ def edit(
         "seed": seed,
     }
     work = Work.of(settings)  # refuses what is wrong before anything is written
-    folder = out or default_out("edit", sources)
-    with open_stage(folder, settings, given.complaints, resume=resume, clean=clean) as run:
-        copy_records(run, given)
+    folder = out or stage.default_out("edit", sources)
+    with stage.open_stage(folder, settings, given.complaints, resume=resume, clean=clean) as run:
+        stage.copy_records(run, given)
         edit_missing(run, given, work, plain)
         for line in edit_summary(run.read("edits")[0]):
             say(line)
         run.finish()
-    say(str(write_page(folder)))
+    say(str(stage.write_page(folder)))

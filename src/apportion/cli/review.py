@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from apportion.cli.console import SPEC_HELP, say
+from apportion.cli.options import Clean, Columns, Consensus, Plain, Resume, Segmenter
 from apportion.errors import UserError
 
 
@@ -20,11 +21,9 @@ def review(
         typer.Option("--reviewer", "-r", help=f"{SPEC_HELP}, or llm:MODEL@URL; repeatable."),
     ],
     out: Annotated[Path | None, typer.Option(help="Directory; default runs/review-NAME.")] = None,
-    map: Annotated[list[str] | None, typer.Option(help="COLUMN=field; repeatable.")] = None,
-    segment: Annotated[str, typer.Option(help="How to cut; see apportion ls segmenters.")] = "line",
-    consensus: Annotated[
-        str | None, typer.Option(help="Such as union, or majority:quorum=0.8.")
-    ] = None,
+    map: Columns = None,
+    segment: Segmenter = "line",
+    consensus: Consensus = None,
     cache: Annotated[
         Path | None, typer.Option(help="Shared cache of paid reviews; default in --out.")
     ] = None,
@@ -35,23 +34,16 @@ def review(
         int, typer.Option(min=0, max=8, help="Rounds of reconsidering what is disputed.")
     ] = 0,
     concurrency: Annotated[int, typer.Option(min=1, help="Reviews at a time, each.")] = 64,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
-    clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
+    resume: Resume = False,
+    clean: Clean = False,
+    plain: Plain = False,
 ) -> None:
     """Review the steps of traces; what is already reviewed is not reviewed again."""
     from functools import partial
 
+    from apportion.cli import stage
     from apportion.cli.reviewing import Rounds, bind_reviewers, review_missing, reviewer_names
     from apportion.cli.specs import parse_spec
-    from apportion.cli.stage import (
-        copy_records,
-        default_out,
-        open_stage,
-        read_input,
-        voting,
-        write_page,
-    )
     from apportion.cli.summary import review_summary
     from apportion.consensus import disputed_spans
     from apportion.consensus.options import check_panel
@@ -61,9 +53,9 @@ def review(
     from apportion.segment import segment as cut
 
     specs = [parse_spec(text, "kind") for text in reviewer]
-    votes = voting(consensus, sources)
+    votes = stage.voting(consensus, sources)
     cut("", how=segment)  # refuse an unknown segmenter before anything is written
-    given = read_input(sources, map or [])
+    given = stage.read_input(sources, map or [])
     settings = {
         "stage": "review",
         "sources": [str(source) for source in sources],
@@ -71,13 +63,13 @@ def review(
         "segment": segment,
         "consensus": votes,
     } | ({"cross_examine": cross_examine} if cross_examine else {})
-    folder = out or default_out("review", sources)
+    folder = out or stage.default_out("review", sources)
     # Refuse wrong options before anything is written.
     names = reviewer_names([load_reviewer(spec) for spec in specs])
     check_panel(votes["rule"], names | {review.reviewer for review in given.reviews})
     judge = bind_reviewers([load_reviewer(spec) for spec in specs], policy)
-    with open_stage(folder, settings, given.complaints, resume=resume, clean=clean) as run:
-        copy_records(run, given, without=names)
+    with stage.open_stage(folder, settings, given.complaints, resume=resume, clean=clean) as run:
+        stage.copy_records(run, given, without=names)
         store = ReviewCache(cache or folder / "reviews.sqlite")
         try:
             reviewers = [load_reviewer(spec, cache=store) for spec in specs]
@@ -91,6 +83,6 @@ def review(
         for line in review_summary(given.rollouts, run.read("reviews")[0], votes):
             say(line)
         run.finish()
-    say(str(write_page(folder)))
+    say(str(stage.write_page(folder)))
     if down is not None:
         raise UserError(f"every review failed ({down}): mend that, then add --resume")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apportion.cli.console import Progress, plural, say
+from apportion.cli.options import Clean, Plain, Resume
 from apportion.errors import UserError
 from apportion.trace import Problem, Rollout
 
@@ -54,9 +55,9 @@ def sample(
         str | None, typer.Option(help="Reviewer for --search, such as step_model:path=FOLDER.")
     ] = None,
     width: Annotated[int, typer.Option(min=1, help="Beams, for --search beam.")] = 4,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
-    clean: Annotated[bool, typer.Option("--clean", help="Replace what is in --out.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, no live display.")] = False,
+    resume: Resume = False,
+    clean: Clean = False,
+    plain: Plain = False,
 ) -> None:
     """Sample completions and score them; no review, no training."""
     from apportion.cli.searching import searching

@@ -59,6 +59,15 @@ def read_input(sources: Sequence[Path], renames: Sequence[str]) -> Input:
     return Input(list(rollouts.values()), reviews, complaints)
 
 
+def require_reviews(given: Input, source: Path, who: str) -> None:
+    """Raises UserError where there is no review."""
+    if not given.reviews:
+        raise UserError(
+            f"{source}: {who} needs reviews and there are none: first run "
+            f"'apportion review {source} --reviewer arithmetic'"
+        )
+
+
 def _reviews_beside(source: Path) -> Path | None:
     folder = source if source.is_dir() else source.parent
     ours = source.is_dir() or source.name == "rollouts.jsonl"

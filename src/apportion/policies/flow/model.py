@@ -24,7 +24,7 @@ from apportion.errors import UserError
 from apportion.policies.flow.field import VelocityField
 from apportion.policies.latent.batch import IGNORED, LatentBatch, Questions
 from apportion.policies.latent.cache import cache_of, part_of
-from apportion.policies.latent.decoder import Decoder
+from apportion.policies.latent.decoder import Decoded, Decoder
 from apportion.policies.latent.model import Thought
 
 
@@ -36,7 +36,7 @@ class Trajectory(NamedTuple):
     x_BQD: Tensor
 
 
-class FlowModel(nn.Module):
+class FlowModel(Decoded):
     """``network`` (a transformers ``...ForCausalLM``) with a field and ``steps`` Euler steps.
 
     Raises UserError as Decoder does, and where ``heads`` does not divide the embedding size.
@@ -50,8 +50,7 @@ class FlowModel(nn.Module):
     def __init__(
         self, network: Any, *, steps: int, width: int = 1, heads: int = 4, hidden: int = 256
     ) -> None:
-        super().__init__()
-        self.decoder = Decoder(network)
+        super().__init__(Decoder(network))
         size = self.decoder.embedding_size
         if size % heads:
             raise UserError(
@@ -65,22 +64,6 @@ class FlowModel(nn.Module):
         nn.init.eye_(self.start.weight)
         nn.init.zeros_(self.start.bias)
         self.to(device=self.decoder.device, dtype=self.decoder.dtype)
-
-    @property
-    def network(self) -> Any:
-        return self.decoder.network
-
-    @property
-    def config(self) -> Any:
-        return self.network.config
-
-    @property
-    def generation_config(self) -> Any:
-        return self.network.generation_config
-
-    @property
-    def device(self) -> torch.device:
-        return self.decoder.device
 
     def flow(self, questions: Questions, *, detach: bool = False) -> Trajectory:
         """Move the thoughts of the questions. With ``detach`` no gradient passes a velocity: what

@@ -130,3 +130,27 @@ class Decoder(nn.Module):
     def _run_whole(self, ids_BT: Tensor, cache: DynamicCache) -> Tensor:
         positions_BT = torch.arange(ids_BT.shape[1], device=self.device)[None]
         return self.run(self.embed(ids_BT), torch.ones_like(ids_BT), positions_BT, cache)
+
+
+class Decoded(nn.Module):
+    """A model around a decoder, which passes for the network where that is asked for."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    @property
+    def network(self) -> Any:
+        return self.decoder.network
+
+    @property
+    def config(self) -> Any:
+        return self.network.config
+
+    @property
+    def generation_config(self) -> Any:
+        return self.network.generation_config
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.device

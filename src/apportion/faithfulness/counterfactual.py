@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 from pydantic import Field
 
-from apportion.faithfulness.along import Rollouts, free_rollouts
-from apportion.faithfulness.base import Measure
+from apportion.faithfulness.along import Rollouts
 from apportion.faithfulness.distance import Distance, different
-from apportion.faithfulness.resampling import counted
-from apportion.faithfulness.spread import MOST_STEPS, at, spread
+from apportion.faithfulness.free import FromFreeRollouts
+from apportion.faithfulness.spread import at, spread
 from apportion.faithfulness.subject import Framed, Subject
 from apportion.review.resample import first_step
 from apportion.trace import Probe
 
 
-class Counterfactual(Measure):
+class Counterfactual(FromFreeRollouts):
     """Counterfactual importance of step i = share of ``n`` rollouts from behind the step that give
     the answer, minus that share among those rollouts from before it that put something else in
     its place.
@@ -36,19 +32,8 @@ class Counterfactual(Measure):
     blind = "steps that are never written otherwise; a chain that mends a changed step later on"
     source = "Bogdan et al. 2025, arXiv 2506.19143"
 
-    n: int = Field(default=8, ge=1)
-    temperature: float | None = Field(default=None, gt=0)
-    counts: Literal["stated", "right"] = "stated"
     distance: Distance = "equation"
     threshold: float = Field(default=0.8, ge=0, le=1)
-    steps: int = Field(default=MOST_STEPS, ge=1)
-
-    def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
-        found = free_rollouts(subject, framed, self.n, self.temperature, self.steps)
-        return [
-            self._probe(subject, frame, rollouts)
-            for frame, rollouts in zip(framed, found, strict=True)
-        ]
 
     def _probe(self, subject: Subject, frame: Framed, rollouts: Rollouts) -> Probe:
         count, texts = len(frame.steps), frame.texts
@@ -63,8 +48,8 @@ class Counterfactual(Measure):
             others = [a for a, d in zip(rollouts.answers[before], differs, strict=True) if d]
             shares.append(len(others) / len(differs))
             repeats.append(1 - len({r.strip() for r in resamples}) / len(resamples))
-            kept = counted(subject, frame, rollouts.answers[behind], self.counts)
-            changed = counted(subject, frame, others, self.counts) if others else None
+            kept = self.share(subject, frame, rollouts.answers[behind])
+            changed = self.share(subject, frame, others) if others else None
             by_step[i] = None if kept is None or changed is None else kept - changed
         known = [value for value in by_step if value is not None]
         return self.found(

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
-from pydantic import Field
-
-from apportion.faithfulness.along import Rollouts, free_rollouts, share_of_answer
-from apportion.faithfulness.base import Measure
-from apportion.faithfulness.spread import MOST_STEPS, at, over_step, spread
+from apportion.faithfulness.along import Rollouts
+from apportion.faithfulness.free import FromFreeRollouts
+from apportion.faithfulness.spread import at, over_step, spread
 from apportion.faithfulness.subject import Answer, Framed, Subject
 from apportion.trace import Probe
 
 
-class Resampling(Measure):
+class Resampling(FromFreeRollouts):
     """Resampling importance of step i = share of ``n`` rollouts from behind the step that give
     the answer, minus the share of ``n`` rollouts from before it.
 
@@ -34,20 +31,8 @@ class Resampling(Measure):
     blind = "steps that the policy always writes anew in the same way: nothing changes then"
     source = "Bogdan et al. 2025, arXiv 2506.19143"
 
-    n: int = Field(default=8, ge=1)
-    temperature: float | None = Field(default=None, gt=0)
-    counts: Literal["stated", "right"] = "stated"
-    steps: int = Field(default=MOST_STEPS, ge=1)
-
-    def probe(self, subject: Subject, framed: Sequence[Framed]) -> list[Probe]:
-        found = free_rollouts(subject, framed, self.n, self.temperature, self.steps)
-        return [
-            self._probe(subject, frame, rollouts)
-            for frame, rollouts in zip(framed, found, strict=True)
-        ]
-
     def _probe(self, subject: Subject, frame: Framed, rollouts: Rollouts) -> Probe:
-        shares = [counted(subject, frame, own, self.counts) for own in rollouts.answers]
+        shares = [self.share(subject, frame, own) for own in rollouts.answers]
         known = [share for share in shares if share is not None]
         if len(known) < len(shares):
             return self.failed(frame.rollout, "the task cannot tell whether its answers are right")
@@ -73,16 +58,6 @@ class Resampling(Measure):
                 "counts": [[own[name] for name in names] for own in tallies.values()],
             },
         ).model_copy(update={"scoring": "sampling"})
-
-
-def counted(
-    subject: Subject, frame: Framed, answers: Sequence[Answer], counts: Literal["stated", "right"]
-) -> float | None:
-    """Share of answers that count; None where the task cannot tell."""
-    if counts == "stated":
-        return share_of_answer(subject, frame, answers)
-    right = [subject.right(frame.rollout.problem, answer.text) for answer in answers]
-    return None if None in right else sum(map(bool, right)) / len(right)
 
 
 def tally(subject: Subject, frame: Framed, answers: Sequence[Answer]) -> Counter[str | None]:

@@ -17,9 +17,10 @@ def steps_of(network, count=5):
     """A loss in which each pass of the network reads what the one before wrote."""
     state_B1E = torch.linspace(-1, 1, 3 * 8, dtype=torch.float64).view(3, 1, 8).requires_grad_()
     total = torch.zeros((), dtype=torch.float64)
-    found = state_B1E
+    found = state_B1E + network.get_input_embeddings()(torch.tensor([[1], [2], [1]]))
     for step in range(count):
         found = network.base_model(inputs_embeds=found).last_hidden_state
+        found = found + network.get_input_embeddings()(torch.tensor([[step], [2], [7]]))
         total = total + (step + 1) * found.sin().sum()
     return total, state_B1E
 
@@ -71,6 +72,23 @@ def test_each_backward_pass_adds_once():
         torch.testing.assert_close(two, 2 * one, rtol=1e-12, atol=1e-12)
 
 
+def test_a_block_inside_of_another_is_part_of_it():
+    network = gpt2()
+    loss, _ = steps_of(network)
+    expected = gradients(network, loss)
+    with deferred_weights(network):
+        with deferred_weights(network):
+            loss, _ = steps_of(network)
+        assert any("forward" in vars(module) for module in network.modules())
+        with torch.no_grad():
+            assert not steps_of(network)[0].requires_grad
+        more, _ = steps_of(network)
+    for one, other in zip(gradients(network, (loss + more) / 2), expected, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
 def test_frozen_weights_stay_without_a_gradient_and_others_learn():
     network = gpt2()
     frozen = network.transformer.h[0].mlp.c_fc
@@ -93,7 +111,7 @@ def test_small_weights_are_left_alone(monkeypatch):
     network = gpt2()
     with deferred_weights(network):
         changed = [tuple(m.weight.shape) for m in network.modules() if "forward" in vars(m)]
-    assert changed == 2 * [(8, 32), (32, 8)]
+    assert changed == [(64, 8), *2 * [(8, 32), (32, 8)]]
 
 
 def test_the_network_is_as_it_was_afterwards():

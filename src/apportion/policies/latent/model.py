@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from apportion.errors import UserError
 from apportion.policies.latent.batch import IGNORED, LatentBatch, Questions
 from apportion.policies.latent.cache import Part, cache_of, part_of
 from apportion.policies.latent.cells import build_cell
-from apportion.policies.latent.decoder import Decoder
+from apportion.policies.latent.decoder import Decoded, Decoder
 from apportion.policies.latent.deferred import deferred_weights
 from apportion.policies.latent.gradient import Bptt, StepGradients
 from apportion.policies.latent.halting import HaltingHead
@@ -70,7 +70,7 @@ class LatentOutput:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-class LatentModel(nn.Module):
+class LatentModel(Decoded):
     """``network`` (a transformers ``...ForCausalLM``) with a cell.
 
     ``steps`` is how many latent steps a question gets unless told otherwise. With ``window`` w > 0
@@ -91,8 +91,7 @@ class LatentModel(nn.Module):
         norm: Norm = "off",
         halting: bool = False,
     ) -> None:
-        super().__init__()
-        self.decoder = Decoder(network)
+        super().__init__(Decoder(network))
         self.options = cell
         self.cell = build_cell(cell, self.decoder)
         self.steps = steps
@@ -103,27 +102,15 @@ class LatentModel(nn.Module):
         self.sampler = TokenSampler(self.decoder) if sampled else None
         self.halting: HaltingHead | None = None
         if halting:
-            head = HaltingHead(self.decoder.hidden_size)
-            self.halting = head.to(device=self.decoder.device, dtype=self.decoder.dtype)
+            self.add_halting()
         self.norm_target: Tensor
         mean_norm = self.decoder.embeddings().detach().norm(dim=-1).mean()
         self.register_buffer("norm_target", mean_norm)
 
-    @property
-    def network(self) -> Any:
-        return self.decoder.network
-
-    @property
-    def config(self) -> Any:
-        return self.network.config
-
-    @property
-    def generation_config(self) -> Any:
-        return self.network.generation_config
-
-    @property
-    def device(self) -> torch.device:
-        return self.decoder.device
+    def add_halting(self) -> None:
+        """A fresh head, which makes ``steps`` a limit."""
+        head = HaltingHead(self.decoder.hidden_size)
+        self.halting = head.to(device=self.decoder.device, dtype=self.decoder.dtype)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """See ``folder.save_latent``."""
@@ -142,8 +129,9 @@ class LatentModel(nn.Module):
         gradients = StepGradients(batch.questions.steps_B, bptt.cure)
         if batch.questions.longest == 0:
             return self._plain(batch, gradients)
-        thought = self.think(batch.questions, bptt, gradients)
-        logits_BAV = self.decoder.logits(self.answer_states(thought, batch))
+        with deferred_weights(self.network):
+            thought = self.think(batch.questions, bptt, gradients)
+            logits_BAV = self.decoder.logits(self.answer_states(thought, batch))
         loss = _mean_loss(logits_BAV, batch.labels_BA)
         return output_of(loss, logits_BAV, batch.labels_BA, thought.states_BKD, gradients)
 

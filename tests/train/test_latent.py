@@ -264,6 +264,10 @@ def test_a_latent_policy_goes_on_only_with_its_own_cell(start, tmp_path):
     assert again.model.steps == 5
     with pytest.raises(UserError, match=r"made with latent\.cell .*'mlp'.* ask for the same"):
         latent_policy(make_config(start, {"cell": "lstm"}, policy=policy))
+    assert again.model.halting is None
+    halting = latent_policy(make_config(start, {"learning": "halting"}, policy=policy)).model
+    assert halting.halting is not None
+    assert torch.equal(halting.halting.read.weight, torch.zeros(1, halting.decoder.hidden_size))
 
 
 @pytest.mark.parametrize(

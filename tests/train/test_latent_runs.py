@@ -5,8 +5,13 @@ import json
 import pytest
 import torch
 
+from apportion import UserError
 from apportion.config import RunConfig
 from apportion.policies import load_policy
+from apportion.tasks import load_task
+from apportion.train.latent import latent_policy
+from apportion.train.latent_methods import load_learning
+from apportion.train.latent_methods.example import examples_of
 from apportion.train.latent_update import LatentLearner
 from apportion.train.run import run_recipe
 
@@ -79,6 +84,23 @@ def test_a_whole_run(tmp_path, learning, decoder):
     assert all(p.isfinite().all() for p in again.model.parameters())
 
 
+@pytest.mark.parametrize("kind", ["halting", "stop_bit"])
+def test_a_held_head_learns_nothing_and_every_exit_counts_the_same(kind):
+    config = make_config({"kind": kind, "hold": 2}, {"steps": 3})
+    policy, task = latent_policy(config), load_task(config.task)
+    learner = LatentLearner(policy, config, load_learning(config, policy, task))
+    examples = examples_of(policy, task, task.problems("train", 4, 0))
+    head = policy.model.halting
+    assert head is not None
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    steps = [learner.update(examples)["latent/steps"] for _ in range(2)]
+    if kind == "halting":
+        assert steps == pytest.approx([2.0, 2.0])
+    assert all(torch.equal(before[name], value) for name, value in head.state_dict().items())
+    learner.update(examples)
+    assert not torch.equal(before["read.weight"], head.read.weight)
+
+
 def test_a_curriculum_resumes_in_its_middle_to_the_same_bits(tmp_path, monkeypatch):
     from safetensors.torch import load_file
 
@@ -114,3 +136,22 @@ def test_a_curriculum_is_evaluated_as_its_stage_stands(tmp_path):
     written = lines(tmp_path / "run" / "latent-s0" / "metrics.jsonl")
     found = [w["metrics"]["eval/latent_steps"]["value"] for w in written if w["split"] != "train"]
     assert found == [0.0, 0.0, 1.0, 2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("learning", "steps", "message"),
+    [
+        ("coconut", 0, "0 is no multiple of it above 0"),
+        ({"kind": "coconut", "per_step": 2}, 3, "3 is no multiple of it above 0"),
+        ({"kind": "coconut", "first_stage": 3}, 2, "make stages 0 to 2, not 3"),
+        ("coconut", 2, "3 updates end before the last of 2 stages"),
+        ("codi", 0, "codi needs at least 1 latent step"),
+        ("halting", 0, "halting chooses between 1 and so many steps: use 1 or more"),
+        ("stop_bit", 0, "stop_bit chooses between 1 and so many steps: use 1 or more"),
+    ],
+)
+def test_numbers_of_latent_steps_that_a_method_cannot_use(learning, steps, message):
+    config = make_config(learning, {"steps": steps})
+    policy = latent_policy(config)
+    with pytest.raises(UserError, match=message):
+        load_learning(config, policy, load_task(config.task))

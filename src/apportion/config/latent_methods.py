@@ -47,22 +47,26 @@ class CodiMethod(Section):
 class HaltingMethod(Section):
     """Expected loss over the step at which a head stops, sum_n p_n L_n, plus ``cost`` x the mean
     number of steps, plus ``beta`` x KL(p, geometric with chance ``prior``) (PonderNet,
-    arXiv 2107.05407). ``latent.steps`` is the limit."""
+    arXiv 2107.05407). ``latent.steps`` is the limit. For the first ``hold`` updates every number
+    of steps counts the same and the head learns nothing: it would settle on what the policy can
+    answer after now, and the rest would never be learned."""
 
     kind: Literal["halting"] = "halting"
     prior: float = Field(default=0.2, gt=0, lt=1)
     beta: float = Field(default=0.01, ge=0)
     cost: float = Field(default=0.0, ge=0)
+    hold: int = Field(default=0, ge=0)
 
 
 class StopBitMethod(Section):
     """The stop by policy gradient, all else by backpropagation: the loss of ``samples`` drawn
     numbers of steps, each compared with the mean of the others (RLOO, arXiv 2402.14740), with
-    ``cost`` for each step. ``latent.steps`` is the limit."""
+    ``cost`` for each step. ``latent.steps`` is the limit. ``hold`` as in ``halting``."""
 
     kind: Literal["stop_bit"] = "stop_bit"
     samples: int = Field(default=4, ge=2)
     cost: float = Field(default=0.0, ge=0)
+    hold: int = Field(default=0, ge=0)
 
 
 class OutcomeMethod(Section):

@@ -73,8 +73,8 @@ def latent_policy(config: RunConfig, checkpoint: Path | None = None) -> LatentPo
     """The policy of the configuration with the cell of ``latent``; weights from a checkpoint of
     the run if there is one.
 
-    Raises UserError where a latent policy was made with another cell, window, norm or without the
-    head that halts, if the method needs one.
+    A latent policy without the head that halts gets a fresh one, if the method needs it. Raises
+    UserError where it was made with another cell, window or norm.
     """
     base = trainable_policy(config)
     settings = config.latent
@@ -91,10 +91,7 @@ def latent_policy(config: RunConfig, checkpoint: Path | None = None) -> LatentPo
                 f"{model.window} and norm {model.norm}: ask for the same"
             )
         if halting and model.halting is None:
-            raise UserError(
-                f"policy.model was made without a head that halts: latent.learning "
-                f"{settings.learning.kind} needs one"
-            )
+            model.add_halting()
         model.steps = settings.steps
     else:
         model = LatentModel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -28,6 +29,14 @@ def head_of(policy: LatentPolicy, kind: str) -> HaltingHead:
     return head
 
 
+def stopping(head: HaltingHead, states_BKD: Tensor, *, held: bool) -> Tensor:
+    """log p_n, (B, K), of the head, or where it is ``held`` the same for every n."""
+    if not held:
+        return head(states_BKD)
+    shape = states_BKD.shape[:2]
+    return states_BKD.new_full(shape, -math.log(shape[1]))
+
+
 class Halting(LatentMethod):
     """See ``config.latent_methods.HaltingMethod``.
 
@@ -40,12 +49,17 @@ class Halting(LatentMethod):
         super().__init__(policy)
         self._head = head_of(policy, "halting")
         self._options = options
+        self._held = False
+
+    def begin(self, done: int) -> bool:
+        self._held = done < self._options.hold
+        return False
 
     def learn(self, targets: Sequence[Target], bptt: Bptt) -> LatentOutput:
         batch = self.batch(targets)
         gradients = StepGradients(batch.questions.steps_B, bptt.cure)
         thought = self.model.think(batch.questions, bptt, gradients)
-        log_p_BK = self._head(thought.states_BKD)
+        log_p_BK = stopping(self._head, thought.states_BKD, held=self._held)
         steps = range(1, self.model.steps + 1)
         logits = logits_after(self.model, batch, thought, steps)
         losses_BK = torch.stack([row_losses(one, batch.labels_BA) for one in logits], dim=1)

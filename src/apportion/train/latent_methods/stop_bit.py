@@ -14,7 +14,7 @@ from apportion.policies.latent.policy import LatentPolicy
 from apportion.policies.latent.stopping import row_losses, stopped
 from apportion.train.latent_methods.base import LatentMethod
 from apportion.train.latent_methods.example import Target
-from apportion.train.latent_methods.halting import head_of
+from apportion.train.latent_methods.halting import head_of, stopping
 
 
 class StopBit(LatentMethod):
@@ -28,12 +28,17 @@ class StopBit(LatentMethod):
         super().__init__(policy)
         self._head = head_of(policy, "stop_bit")
         self._options = options
+        self._held = False
+
+    def begin(self, done: int) -> bool:
+        self._held = done < self._options.hold
+        return False
 
     def learn(self, targets: Sequence[Target], bptt: Bptt) -> LatentOutput:
         batch = self.batch(targets)
         gradients = StepGradients(batch.questions.steps_B, bptt.cure)
         thought = self.model.think(batch.questions, bptt, gradients)
-        log_p_BK = self._head(thought.states_BKD)
+        log_p_BK = stopping(self._head, thought.states_BKD, held=self._held)
         drawn_BM = torch.multinomial(
             log_p_BK.detach().float().exp(), self._options.samples, replacement=True
         )

@@ -41,7 +41,7 @@ SIZES: dict[str, dict[str, Any]] = {
             "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
             "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
             "max_position_embeddings": 2048, "tie_word_embeddings": True,
-            "initializer_range": 0.04,
+            "initializer_range": 0.02,
         },
         "rows": 4, "question": 49, "answer": 16, "new": 16,
     },
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--size", choices=tuple(SIZES), default="gpt2")
     parser.add_argument("--steps", default="6,32")
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--what", default="train,generate")
     parser.add_argument("--recompute", type=int, default=0)
     parser.add_argument("--vocabulary", type=int)
     options = parser.parse_args()
@@ -123,7 +124,8 @@ def main() -> None:
             print(f"training takes at most: theirs {other:.0f} MiB ({other_added:.0f} beyond the "
                   f"loaded model), ours {own:.0f} MiB ({added:.0f})")  # fmt: skip
             compare(*sides)
-            for what, target in TARGETS[options.size].items():
+            for what in options.what.split(","):
+                target = TARGETS[options.size][what]
                 mine, their = (lambda s=s, w=what: s.ask(w)["seconds"] for s in sides)
                 race_seconds(what, mine, their, pairs=options.pairs, target=target)
             for side in sides:

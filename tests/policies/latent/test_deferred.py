@@ -5,7 +5,9 @@ import torch
 
 from apportion.policies.latent import deferred
 from apportion.policies.latent.deferred import deferred_weights
-from tests.policies.latent.small import gpt2, llama
+from apportion.policies.latent.gradient import Bptt
+from tests.policies.latent.small import batch, gpt2, latent, llama
+from tests.policies.latent.small import gradients as gradients_of
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +123,16 @@ def test_the_network_is_as_it_was_afterwards():
     assert not any("forward" in vars(module) for module in network.modules())
     with torch.no_grad(), deferred_weights(network):
         assert not any("forward" in vars(module) for module in network.modules())
+
+
+@pytest.mark.parametrize("bptt", [Bptt(), Bptt(recompute=2), Bptt(truncate=1)], ids=str)
+@pytest.mark.parametrize("cell", ["mlp", "soft"])
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_a_latent_policy_learns_the_same(make, cell, bptt, monkeypatch):
+    model = latent(cell, make())
+    found = gradients_of(model, model(batch(), bptt).loss)
+    monkeypatch.setattr(deferred, "_SMALLEST", 10**9)
+    expected = gradients_of(model, model(batch(), bptt).loss)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12, msg=name)

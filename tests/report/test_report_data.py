@@ -51,6 +51,14 @@ def test_missing_files_are_noted(tmp_path):
     ]
 
 
+def test_parts_that_kept_figures_alone_are_noted_once(tmp_path):
+    for seed in (0, 1):
+        write_metrics(tmp_path / f"dca-s{seed}", "dca", seed, 20)
+    assert load_run(tmp_path).notes == [
+        "No records but figures were kept in dca-s0, dca-s1: they show no traces."
+    ]
+
+
 def test_unreadable_lines_are_named_and_the_others_kept(tmp_path):
     part = tmp_path / "dca-s0"
     write_metrics(part, "dca", 0, 20)

@@ -239,7 +239,11 @@ def _load_part(run: Run, directory: Path) -> Part:
 
 
 def _note_gaps(run: Run) -> None:
-    """Say which files are missing, once for all parts that lack the same one."""
+    """Say which files are missing, once for all parts that lack the same ones."""
+    bare = [part for part in run.parts if not any(map(part.has, ("rollouts", "credit", "reviews")))]
+    if bare:
+        labels = _some([part.label for part in bare])
+        run.notes.append(f"No records but figures were kept in {labels}: they show no traces.")
     consequences = {
         "rollouts": "none of its traces can be shown",
         "credit": "the text of its traces is not tinted",
@@ -248,7 +252,8 @@ def _note_gaps(run: Run) -> None:
     if run.measured:
         consequences["metrics"] = "it is missing from the curves and the table"
     for kind, consequence in consequences.items():
-        lacking = [part.label for part in run.parts if not part.has(kind)]
+        known = bare if kind != "metrics" else []
+        lacking = [p.label for p in run.parts if p not in known and not p.has(kind)]
         if lacking:
             run.notes.append(f"No {kind}.jsonl in {_some(lacking)}: {consequence}.")
     missing = _not_begun(run)

@@ -14,6 +14,7 @@ import numpy as np
 
 from apportion.report import faith
 from apportion.report.data import Measure, Part, Run
+from apportion.report.marks import mark_of, marked, style_of
 from apportion.report.wording import compact, compact_count, number
 from apportion.stats import RESAMPLES, SEED, common_grid, interquartile_mean, wilson
 
@@ -67,12 +68,13 @@ class Label:
 
 @dataclass(frozen=True)
 class Line:
-    """A series as drawn: SVG paths of line and interval (which may be empty), its points."""
+    """A series as drawn: SVG paths of line and interval (which may be empty), and where its marks
+    stand."""
 
     series: Series
     path: str
     band: str
-    points: list[tuple[float, float]]
+    marks: list[tuple[float, float]]
     label: Label
 
 
@@ -122,7 +124,8 @@ class Chart:
             "series": [
                 {
                     "arm": s.arm,
-                    "index": s.index,
+                    "style": style_of(s.index),
+                    "mark": mark_of(s.index),
                     "x": s.x,
                     "y": _rounded(s.y),
                     "low": _rounded(s.low),
@@ -258,7 +261,7 @@ def _layout(
     if longest:
         left, top, bottom = 44.0, 10.0, height - 40.0
         # Wide enough for the widest of the usual system fonts.
-        right = width - 16.0 - 8.4 * max(len(name) for name in names)
+        right = width - 28.0 - 8.4 * max(len(name) for name in names)
     else:
         left, top, bottom, right = 36.0, 8.0, height - 6.0, width - 6.0
     low, high = _y_range(series, is_share)
@@ -271,8 +274,9 @@ def _layout(
     heights = spread_labels([to_y(s.y[-1]) for s in series], 16.0, top + 4, bottom)
     for s, name, label_y in zip(series, names, heights, strict=True):
         points = [(to_x(x), to_y(y)) for x, y in zip(s.x, s.y, strict=True)]
-        label = Label(points[-1][0] + 9, label_y + 4, name)
-        lines.append(Line(s, _path(points), _band(s, to_x, to_y), points, label))
+        label = Label(points[-1][0] + 13, label_y, name)
+        marks = marked(points, s.index)
+        lines.append(Line(s, _path(points), _band(s, to_x, to_y), marks, label))
     return Layout(
         kind, width, height, left, right, top, bottom,
         [(to_x(t), told(t)) for t in ticks(*x_range, 6 if kind == "wide" else 4)

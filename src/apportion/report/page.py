@@ -29,6 +29,7 @@ from apportion.report.curves import Chart, charts_of
 from apportion.report.data import BASELINE, Run, load_run
 from apportion.report.embed import embed_lines
 from apportion.report.latent_chains import latent_chains
+from apportion.report.marks import mark_of, style_of
 from apportion.report.traces import Collected, collect
 from apportion.report.worth import worth_of
 from apportion.stats import share
@@ -122,7 +123,6 @@ def render(
         data=Markup(embed_lines(browser_data(traces.traces, charts, view, arms))),
         arms=arms,
         charts=charts,
-        controls=CONTROLS,
         shown=shown,
         total=traces.total,
         shown_sentence=_shown(shown, traces, arms),
@@ -302,7 +302,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["controls"] = CONTROLS
     environment.filters |= {
+        "style": style_of,
+        "mark": mark_of,
         "fixed": wording.fixed,
         "signed": wording.signed,
         "interval": wording.interval,

@@ -43,6 +43,11 @@ function estimate(series, i, digits) {
   return [plain(series.y[i], digits), band];
 }
 
+function keyOf(series) {
+  return svgNode("svg", { class: "key " + series.style, viewBox: "-5.5 -5.5 11 11", "aria-hidden": "true" },
+    svgNode("path", { class: "mark", d: series.mark }));
+}
+
 function readOut(chart, x) {
   const digits = places(chart);
   const at = Number.isFinite(x) ? x : chart.x[1];
@@ -52,7 +57,7 @@ function readOut(chart, x) {
     const i = nearest(series.x, at);
     const [value, band] = estimate(series, i, digits);
     const elsewhere = series.x[i] === where ? "" : ` at ${series.x[i].toLocaleString("en")}`;
-    return el("span", { class: "item" }, el("b", { class: "arm-" + (series.index % 8) }, series.arm), `${elsewhere} ${value} ${band} n = ${series.of}`);
+    return el("span", { class: "item" }, keyOf(series), el("b", { class: series.style }, series.arm), `${elsewhere} ${value} ${band} n = ${series.of}`);
   });
   document.querySelector(".readout").replaceChildren(el("span", { class: "item" }, `${where.toLocaleString("en")} ${counted(chart)}`), ...items);
 }

@@ -1,5 +1,7 @@
 """Episodes: the gradient of the expected return by enumeration, padding, written thoughts."""
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -32,17 +34,16 @@ def test_the_gradient_is_that_of_the_expected_return(cell, carry):
     expected = sum(chance * gain for chance, gain in zip(chances, RETURNS, strict=True))
     exact = gradient(expected, weights)
     # All groups of two episodes, each as likely as its episodes are.
-    found = [torch.zeros_like(weight) for weight in weights]
-    for i, one in enumerate(WAYS):
-        for j, other in enumerate(WAYS):
-            episodes = player.follow([problem(one), problem(other)])
-            for episode, chance in zip(episodes, (chances[i], chances[j]), strict=True):
-                assert episode.logprob.exp().item() == pytest.approx(chance.item(), rel=1e-9)
-            advantages = group_advantages([RETURNS[i], RETURNS[j]], 2, scale=False)
-            (loss,) = group_losses(episodes, advantages, 2)
-            share = (chances[i] * chances[j]).item()
-            for total, part in zip(found, gradient(loss, weights), strict=True):
-                total -= share * part
+    groups = list(product(range(len(WAYS)), repeat=2))
+    members = [i for group in groups for i in group]
+    episodes = player.follow([problem(WAYS[i]) for i in members])
+    for episode, i in zip(episodes, members, strict=True):
+        assert episode.logprob.exp().item() == pytest.approx(chances[i].item(), rel=1e-9)
+    advantages = group_advantages([RETURNS[i] for i in members], 2, scale=False)
+    losses = group_losses(episodes, advantages, 2)
+    shares = [(chances[i] * chances[j]).item() for i, j in groups]
+    loss = sum(share * loss for share, loss in zip(shares, losses, strict=True))
+    found = [-part for part in gradient(loss, weights)]
     # A baseline that holds the episode itself takes 1/G of it; advantages are float32.
     for got, wanted in zip(found, exact, strict=True):
         torch.testing.assert_close(got, wanted / 2, rtol=1e-5, atol=1e-7)

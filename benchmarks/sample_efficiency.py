@@ -14,17 +14,12 @@ import os
 from pathlib import Path
 
 from apportion.config import parse_seeds, resolve
+from apportion.reach import reach_ratio
 from apportion.records import is_run
 from apportion.report.data import load_run
 from apportion.report.evidence import Evidence, gather
 from apportion.report.measures import measure, reward_curve
-from apportion.stats import (
-    Estimate,
-    paired_bootstrap,
-    paired_differences,
-    reach_ratio,
-    sign_flip_test,
-)
+from apportion.stats import Estimate, paired_bootstrap, paired_differences, sign_flip_test
 from apportion.stats import stratified_bootstrap as interval
 
 FIGURES = {

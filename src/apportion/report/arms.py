@@ -7,19 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from apportion.reach import reach_ratio
 from apportion.report import faith
 from apportion.report.data import BASELINE, Measure, Part, Run, outcome_class, over_seeds
 from apportion.report.traces import Collected, Tally, arm_of
 from apportion.report.voting import vote_all
 from apportion.report.wording import duration
-from apportion.stats import (
-    Estimate,
-    mean,
-    pass_at_k,
-    reach_ratio,
-    share,
-    stratified_bootstrap,
-)
+from apportion.stats import Estimate, mean, pass_at_k, share, stratified_bootstrap
 from apportion.trace import Review, Rollout, StepConsensus
 
 

@@ -14,9 +14,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table as TextTable
 from rich.text import Text
 
+from apportion.reach import Curve
 from apportion.report import wording
 from apportion.report.data import Measure, Part, read_measure
-from apportion.stats import Curve, Estimate, interquartile_mean, paired_differences, t_interval
+from apportion.stats import Estimate, interquartile_mean, paired_differences, t_interval
 
 AXES = {
     "cost/examples": "examples",

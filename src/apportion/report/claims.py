@@ -18,12 +18,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from apportion.config.claims import Claim
 from apportion.errors import UserError
+from apportion.reach import reach_ratio_t
 from apportion.records import write_text_atomic
 from apportion.report.data import BASELINE, Part, Run, load_run
 from apportion.report.evidence import Evidence, gather
 from apportion.report.measures import WINDOW, measure, reward_curve, unit_of
 from apportion.report.sweep import Relation, relation
-from apportion.stats import Estimate, paired_differences, reach_ratio_t, t_interval
+from apportion.stats import Estimate, paired_differences, t_interval
 from apportion.trace import Record
 
 FEWEST_SEEDS = 3

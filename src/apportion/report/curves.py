@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apportion.reach import common_grid
 from apportion.report import faith
 from apportion.report.data import Measure, Part, Run
 from apportion.report.marks import mark_of, marked, style_of
 from apportion.report.wording import compact, compact_count, number
-from apportion.stats import RESAMPLES, SEED, common_grid, interquartile_mean, wilson
+from apportion.stats import RESAMPLES, SEED, interquartile_mean, wilson
 
 # metric, title, whether it lies in [0, 1]; these come first, in this order.
 KNOWN: list[tuple[str, str, bool]] = [

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from rich.table import Table as TextTable
 from rich.text import Text
 
+from apportion.reach import rollouts_to_reach
 from apportion.records import read_kind
 from apportion.report import wording
 from apportion.report.bet import cost_curve
 from apportion.report.data import Measure, Part, over_seeds
-from apportion.stats import Estimate, rollouts_to_reach
+from apportion.stats import Estimate
 from apportion.trace import Probe
 
 # Measures that say what share of the intermediate values can be read, the best reader last.

@@ -64,6 +64,13 @@ def score_rollouts(task: Task, rollouts: Sequence[Rollout]) -> list[Rollout]:
     ]
 
 
+def sample_scored(
+    policy: Policy, task: Task, problems: Sequence[Problem], **how: Any
+) -> list[Rollout]:
+    """Completions with their outcome; ``how`` they are drawn is said as to Policy.sample."""
+    return score_rollouts(task, policy.sample(problems, reasoning_end=task.reasoning_end, **how))
+
+
 def answer_marker(config: RunConfig) -> str | None:
     """What :func:`evaluate` takes: None where ``eval.answer_logprob`` is off."""
     return config.reward.marker if config.eval.answer_logprob else None
@@ -93,12 +100,7 @@ def evaluate(
     the greedy chain (``train.answer_logprob``). Problems whose gold answer cannot be read are left
     out of every share; where no completion can be graded, lengths are those of all.
     """
-    rollouts = score_rollouts(
-        task,
-        policy.sample(
-            problems, temperature=0.0, max_tokens=max_tokens, reasoning_end=task.reasoning_end
-        ),
-    )
+    rollouts = sample_scored(policy, task, problems, temperature=0.0, max_tokens=max_tokens)
     known = [rollout for rollout in rollouts if rollout.outcome is not None]
     reviews = _exact_reviews(known, segmenter)
     metrics = _shares(known, reviews) | _sizes(known or rollouts, segmenter) | latent_figures(known)
@@ -107,17 +109,8 @@ def evaluate(
 
         metrics |= answer_logprob(policy, rollouts, marker=answer_marker)
     if samples > 0:
-        sampled = score_rollouts(
-            task,
-            policy.sample(
-                problems,
-                n=samples,
-                temperature=temperature,
-                max_tokens=max_tokens,
-                seed=seed + 1,
-                reasoning_end=task.reasoning_end,
-            ),
-        )
+        how = {"n": samples, "temperature": temperature, "max_tokens": max_tokens}
+        sampled = sample_scored(policy, task, problems, seed=seed + 1, **how)
         metrics |= _pass_at(sampled, samples, ks)
     return Evaluation({k: v for k, v in metrics.items() if v is not None}, rollouts, reviews)
 
@@ -126,12 +119,7 @@ def greedy_accuracy(
     policy: Policy, task: Task, problems: Sequence[Problem], *, max_tokens: int = 128
 ) -> float:
     """Share of problems that the greedy completion solves."""
-    rollouts = score_rollouts(
-        task,
-        policy.sample(
-            problems, temperature=0.0, max_tokens=max_tokens, reasoning_end=task.reasoning_end
-        ),
-    )
+    rollouts = sample_scored(policy, task, problems, temperature=0.0, max_tokens=max_tokens)
     known = [r.outcome for r in rollouts if r.outcome is not None]
     return float(np.mean([outcome > 0.5 for outcome in known])) if known else 0.0
 

@@ -10,7 +10,7 @@ from apportion.policies.base import Policy
 from apportion.stats import Estimate, share, unpaired_bootstrap
 from apportion.tasks import Task
 from apportion.trace import Rollout
-from apportion.train.evaluate import score_rollouts
+from apportion.train.evaluate import sample_scored
 
 
 def gap_metrics(
@@ -25,13 +25,8 @@ def gap_metrics(
     if not config.eval.trained_problems:
         return {}
     problems = task.problems("train", config.eval.trained_problems, seed)
-    sampled = policy.sample(
-        problems,
-        temperature=0.0,
-        max_tokens=config.train.max_completion_tokens,
-        reasoning_end=task.reasoning_end,
-    )
-    trained, new = _right(score_rollouts(task, sampled)), _right(held_out)
+    how = {"temperature": 0.0, "max_tokens": config.train.max_completion_tokens}
+    trained, new = _right(sample_scored(policy, task, problems, **how)), _right(held_out)
     accuracy, gap = share(sum(trained), len(trained)), unpaired_bootstrap(new, trained)
     if accuracy is None or gap is None:
         return {}

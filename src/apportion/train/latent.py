@@ -20,7 +20,7 @@ from apportion.records import RunDirectory
 from apportion.tasks import Task, load_task
 from apportion.train.callbacks import Watcher
 from apportion.train.draws import batches, training_problems
-from apportion.train.evaluate import score_rollouts
+from apportion.train.evaluate import sample_scored
 from apportion.train.finish import finish_arm
 from apportion.train.latent_methods import load_learning
 from apportion.train.latent_methods.example import examples_of
@@ -130,14 +130,10 @@ def _record_answers(
     """Greedy answers of a few held-out problems and their latent steps, for the report."""
     if not config.eval.showcase:
         return
-    sampled = policy.sample(
-        task.problems(config.eval.final_split, config.eval.showcase, config.eval.seed),
-        temperature=0.0,
-        max_tokens=config.train.max_completion_tokens,
-        reasoning_end=task.reasoning_end,
-    )
+    problems = task.problems(config.eval.final_split, config.eval.showcase, config.eval.seed)
+    how = {"temperature": 0.0, "max_tokens": config.train.max_completion_tokens}
     update = {"update": config.train.updates}
-    rollouts = [r.model_copy(update=update) for r in score_rollouts(task, sampled)]
+    rollouts = [r.model_copy(update=update) for r in sample_scored(policy, task, problems, **how)]
     directory.append("rollouts", *rollouts)
     subject = Subject(policy, task, seed=config.eval.seed)
     directory.append("latents", *written_out(subject, rollouts))

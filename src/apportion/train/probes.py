@@ -20,7 +20,7 @@ from apportion.records import RunDirectory
 from apportion.stats import Estimate
 from apportion.tasks import Task
 from apportion.trace import Probe, Rollout
-from apportion.train.evaluate import score_rollouts
+from apportion.train.evaluate import sample_scored
 
 PREFIX = "faith/"
 _COST = ("faith/tokens", "faith/seconds")
@@ -103,17 +103,18 @@ class TrainingProbes:
 
     def _chains(self, update: int) -> list[Rollout]:
         """Greedy chains of the policy as it is, recorded once."""
-        sampled = self._policy.sample(
+        sampled = sample_scored(
+            self._policy,
+            self._task,
             self._problems,
             temperature=0.0,
             max_tokens=self._config.train.max_completion_tokens,
             seed=self._config.eval.seed,
-            reasoning_end=self._task.reasoning_end,
         )
         # A problem is asked at many moments, and a rollout's name is its own.
         chains = [
             chain.model_copy(update={"id": f"{chain.id}/probe{update}", "update": update})
-            for chain in score_rollouts(self._task, sampled)
+            for chain in sampled
         ]
         if self._config.probe.records:
             present = {rollout.id for rollout in self._read("rollouts")}

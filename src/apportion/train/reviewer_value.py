@@ -17,7 +17,7 @@ from apportion.policies.base import Policy
 from apportion.records import RunDirectory
 from apportion.tasks import Task
 from apportion.trace import Problem
-from apportion.train.evaluate import score_rollouts
+from apportion.train.evaluate import sample_scored
 from apportion.train.progress import RunProgress
 
 Z = 1.96
@@ -56,17 +56,8 @@ def sampled_accuracy(
 
     Raises UserError where no problem has an answer.
     """
-    rollouts = score_rollouts(
-        task,
-        policy.sample(
-            problems,
-            n=samples,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            seed=seed,
-            reasoning_end=task.reasoning_end,
-        ),
-    )
+    how = {"n": samples, "temperature": temperature, "max_tokens": max_tokens}
+    rollouts = sample_scored(policy, task, problems, seed=seed, **how)
     right: dict[str, list[bool]] = {}
     for rollout in rollouts:
         if rollout.outcome is not None:

@@ -15,7 +15,7 @@ from apportion.tasks import Task, load_task
 from apportion.tasks.base import Split
 from apportion.trace import Problem, Rollout
 from apportion.train.draws import in_turn, training_problems
-from apportion.train.evaluate import score_rollouts
+from apportion.train.evaluate import sample_scored
 from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
 from apportion.train.reward_fit import Graded, RewardModelLearner, measure
@@ -112,15 +112,15 @@ class _Run:
         return found
 
     def _sample(self, problems: Sequence[Problem], n: int, seed: int) -> list[Rollout]:
-        rollouts = self._policy.sample(
+        return sample_scored(
+            self._policy,
+            self._task,
             problems,
             n=n,
             temperature=self._config.train.temperature,
             max_tokens=self._config.train.max_completion_tokens,
             seed=seed,
-            reasoning_end=self._task.reasoning_end,
         )
-        return score_rollouts(self._task, rollouts)
 
     def _append(self, split: str, metrics: dict[str, object]) -> None:
         done = self._learner.done

@@ -18,7 +18,7 @@ from apportion.review.cross_examine import review_in_rounds_now
 from apportion.review.panel import Item
 from apportion.segment import segment
 from apportion.tasks import Task
-from apportion.train.evaluate import score_rollouts
+from apportion.train.evaluate import sample_scored
 from apportion.train.signals import SignalSource, load_signals
 
 
@@ -38,15 +38,16 @@ def write_showcase(
     if not config.eval.showcase:
         return
     problems = task.problems(config.eval.final_split, config.eval.showcase, config.eval.seed)
-    sampled = policy.sample(
+    sampled = sample_scored(
+        policy,
+        task,
         problems,
         n=config.train.group_size,
         temperature=config.train.temperature,
         max_tokens=config.train.max_completion_tokens,
         seed=seed,
-        reasoning_end=task.reasoning_end,
     )
-    rollouts = [r.model_copy(update={"update": update}) for r in score_rollouts(task, sampled)]
+    rollouts = [r.model_copy(update={"update": update}) for r in sampled]
     cuts = {r.id: segment(r.text, r.reasoning_end, config.segment) for r in rollouts}
     for source in signals or load_signals(config, task, policy):
         rollouts = source.measure(rollouts, [cuts[r.id] for r in rollouts]).rollouts

@@ -23,7 +23,7 @@ from apportion.segment import segment
 from apportion.stats import Estimate, paired_bootstrap, share
 from apportion.tasks import Task
 from apportion.trace import Problem, Review, Rollout
-from apportion.train.evaluate import score_rollouts
+from apportion.train.evaluate import sample_scored
 from apportion.train.reviewer_tokens import add_reviewer_tokens
 from apportion.train.supervised import Row, fit
 
@@ -61,8 +61,9 @@ def train_styles(
         _imitate_gold(policy, task, config, seed, say)
     held_out = task.problems("validation", config.held_out, seed)
     right_before = _greedy(policy, task, held_out, max_tokens)
-    sampled = _sample(policy, task, task.problems("train", config.problems, seed),
-                      config.group_size, max_tokens, temperature, seed)  # fmt: skip
+    how = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    problems = task.problems("train", config.problems, seed)
+    sampled = sample_scored(policy, task, problems, n=config.group_size, **how)
     learned = [
         rollout for rollout in sampled if rollout.outcome is not None and rollout.outcome > 0.5
     ]
@@ -129,31 +130,11 @@ def _completion_ids(policy: LanguageModelPolicy, text: str) -> list[int]:
     return [*ids, policy.tokenizer.eos_token_id]
 
 
-def _sample(
-    policy: LanguageModelPolicy,
-    task: Task,
-    problems: Sequence[Problem],
-    n: int,
-    max_tokens: int,
-    temperature: float,
-    seed: int,
-) -> list[Rollout]:
-    sampled = policy.sample(
-        problems,
-        n=n,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        seed=seed,
-        reasoning_end=task.reasoning_end,
-    )
-    return score_rollouts(task, sampled)
-
-
 def _greedy(
     policy: LanguageModelPolicy, task: Task, problems: Sequence[Problem], max_tokens: int
 ) -> dict[str, float]:
     """Problem id to whether the greedy completion is right; undecided ones are left out."""
-    rollouts = _sample(policy, task, problems, 1, max_tokens, 0.0, 0)
+    rollouts = sample_scored(policy, task, problems, temperature=0.0, max_tokens=max_tokens)
     return {r.problem.id: float(r.outcome > 0.5) for r in rollouts if r.outcome is not None}
 
 
@@ -230,9 +211,10 @@ def _lean(
     seed: int,
 ) -> dict[str, Estimate | None]:
     """What the policy writes under one token, and how each reviewer likes it."""
+    how = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     policy.reviewer_tokens = () if token == NO_TOKEN else (token,)
     try:
-        rollouts = _sample(policy, task, problems, config.samples, max_tokens, temperature, seed)
+        rollouts = sample_scored(policy, task, problems, n=config.samples, **how)
     finally:
         policy.reviewer_tokens = ()
     table = _review(reviewers, rollouts, segmenter)

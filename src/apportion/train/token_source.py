@@ -18,7 +18,7 @@ from apportion.policies.token_head import TokenHead
 from apportion.tasks import Task
 from apportion.trace import Rollout, Step
 from apportion.train.batch import CreditedBatch
-from apportion.train.evaluate import score_rollouts
+from apportion.train.evaluate import sample_scored
 from apportion.train.signals import Measured, inner_of
 from apportion.train.token_model import Seen, TokenLearner, balanced, outcome_loss, value_loss
 
@@ -100,15 +100,16 @@ class TokenSource:
         settings = self._settings
         if not settings.updates:
             return
-        rollouts = self._policy.sample(
+        rollouts = sample_scored(
+            self._policy,
+            self._task,
             self._task.problems("train", settings.problems, self._seed),
             n=settings.samples,
             temperature=self._train.temperature,
             max_tokens=self._train.max_completion_tokens,
             seed=self._seed,
-            reasoning_end=self._task.reasoning_end,
         )
-        scored = [r for r in score_rollouts(self._task, rollouts) if _known(r)]
+        scored = [r for r in rollouts if _known(r)]
         if not scored:
             raise UserError(
                 "token_model: the task cannot tell whether a completion is right, so there is "

@@ -20,8 +20,8 @@ def problem(leak: str | None) -> Problem:
                    meta={"steps": STEPS, "leak": leak})  # fmt: skip
 
 
-def labels(text: str, leak: str | None, inner: str = "gold") -> list[str | None]:
-    reviewer = AdmissionReviewer(load_reviewer(inner))
+def labels(text: str, leak: str | None, **options: bool) -> list[str | None]:
+    reviewer = AdmissionReviewer(load_reviewer("gold"), **options)
     item = Item(problem(leak), text, segment(text, text.index("####")), None, "r")
     review = review_now([reviewer], [item])[0][0]
     assert review.reviewer == "admission"
@@ -53,3 +53,20 @@ def test_a_failed_review_stays_one():
     item = Item(bare, CHAIN, segment(CHAIN, CHAIN.index("####")), None, "r")
     review = review_now([reviewer], [item])[0][0]
     assert not review.ok and review.verdicts == () and review.reviewer == "admission"
+
+
+@pytest.mark.parametrize(
+    ("text", "leak", "last"),
+    [
+        ("so 3 + 4 = 7\nso 7 + 2 = 9\n#### 5", "5", "harmful"),
+        ("so 3 + 4 = 7\nso 7 + 2 = 9\n#### 9", "9", "useful"),  # it got there by itself
+        ("so 3 + 4 = 7\nso 7 + 2 = 9\n#### 9", "5", "useful"),  # it did not take it
+        ("so 3 + 4 = 7\nso 7 + 2 = 9\n#### 5", None, "useful"),  # there was nothing to take
+        ("the hint says 5\nso 3 + 4 = 7\n#### 5", "5", "useful"),
+    ],
+)
+def test_what_is_taken_in_silence_is_blamed_on_the_last_step_where_that_is_asked_for(
+    text, leak, last
+):
+    assert labels(text, leak, blame_silence=True)[-1] == last
+    assert labels(text, leak)[-1] == "useful"

@@ -59,7 +59,10 @@ def test_other_options_are_refused_and_samples_are_said(probe):
     assert probe().exit_code == 0
     other = probe("--sample-only")
     assert other.exit_code == 2 and "--clean" in other.output
-    assert probe("--sample-only", "--clean").exit_code == 0
+    sampled = probe("--sample-only", "--clean")
+    assert sampled.exit_code == 0
+    assert "no log-probabilities are used, samples only" in sampled.output
+    assert "by sampling" in sampled.output
 
 
 def test_chains_that_were_tried_in_part_only_are_said(probe, tmp_path):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -18,13 +16,12 @@ from apportion.records import RunDirectory
 from apportion.stats import Estimate, mean, stratified_bootstrap
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem
-from apportion.train.callbacks import Watcher
-from apportion.train.draws import batches, training_problems
+from apportion.train.answers import AnswersWatcher, learn_answers
+from apportion.train.draws import training_problems
 from apportion.train.evaluate import Evaluation
 from apportion.train.finish import finish_arm
 from apportion.train.flow_learner import FlowLearner
 from apportion.train.latent_methods.example import Example, examples_of
-from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
 from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
 
@@ -45,13 +42,9 @@ def run_flow_arm(
     learner = FlowLearner(policy, config)
     arm = Arm(config, seed, task, policy, directory, progress)
     watcher = _FlowWatcher(arm)
-    if checkpoint is not None:
-        learner.load(checkpoint)
-    started = time.monotonic()
-    if checkpoint is None:
-        watcher.evaluate(0)
-    _learn(arm, learner, watcher)
-    seconds = time.monotonic() - started
+    wanted = config.flow.problems or config.train.updates * config.train.prompts_per_update
+    examples = answers_of(policy, task, training_problems(task, wanted, seed))
+    seconds = learn_answers(arm, examples, learner, watcher, checkpoint)
     watcher.append_along(config.train.updates, config.eval.final_split, config.eval.final_problems)
     finish_arm(
         arm,
@@ -97,31 +90,13 @@ def answers_of(policy: FlowPolicy, task: Task, problems: Sequence[Problem]) -> l
     )
 
 
-def _learn(arm: Arm, learner: FlowLearner, watcher: _FlowWatcher) -> None:
-    config, seed, task = arm.config, arm.seed, arm.task
-    size = config.train.prompts_per_update
-    wanted = config.flow.problems or config.train.updates * size
-    examples = answers_of(learner.policy, task, training_problems(task, wanted, seed))
-    stream = islice(batches(examples, size, seed), learner.done, None)
-    run_updates(
-        arm,
-        done=learner.done,
-        step=lambda update: watcher.record(update, learner.update(next(stream))),
-        after=watcher.after,
-        save=learner.save,
-    )
-
-
-class _FlowWatcher(Watcher):
+class _FlowWatcher(AnswersWatcher):
     """Counts the problems learned from where others count sampled rollouts."""
 
     _policy: FlowPolicy  # type: ignore[assignment]
 
     def rollouts_until(self, update: int) -> int:
         return update * self._config.train.prompts_per_update
-
-    def record(self, update: int, metrics: dict[str, float]) -> None:
-        self._append(update, "train", metrics)
 
     def append_along(self, update: int, split: str, count: int) -> None:
         """Record how the answers of ``count`` problems of a split gain along the flow."""

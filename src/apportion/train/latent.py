@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -18,14 +16,13 @@ from apportion.policies.latent.model import LatentModel
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.records import RunDirectory
 from apportion.tasks import Task, load_task
-from apportion.train.callbacks import Watcher
-from apportion.train.draws import batches, training_problems
+from apportion.train.answers import AnswersWatcher, learn_answers
+from apportion.train.draws import training_problems
 from apportion.train.evaluate import sample_scored
 from apportion.train.finish import finish_arm
 from apportion.train.latent_methods import load_learning
 from apportion.train.latent_methods.example import examples_of
 from apportion.train.latent_update import LatentLearner
-from apportion.train.loop import run_updates
 from apportion.train.progress import RunProgress
 from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
 
@@ -48,13 +45,10 @@ def run_latent_arm(
     watcher = _LatentWatcher(arm)
     learner = LatentLearner(policy, config, load_learning(config, policy, task))
     policy.step_decoder = learner.decoder
-    if checkpoint is not None:
-        learner.load(checkpoint)
-    started = time.monotonic()
-    if checkpoint is None:
-        watcher.evaluate(0)
-    _learn(arm, learner, watcher)
-    seconds = time.monotonic() - started
+    wanted = config.latent.problems or config.train.updates * config.train.prompts_per_update
+    problems = training_problems(task, wanted, seed)
+    examples = examples_of(policy, task, problems, learner.method.positions)
+    seconds = learn_answers(arm, examples, learner, watcher, checkpoint)
     _record_answers(config, task, policy, directory)
     if learner.decoder is not None:
         final = directory.path / "checkpoints" / "final"
@@ -108,22 +102,6 @@ def latent_policy(config: RunConfig, checkpoint: Path | None = None) -> LatentPo
     return policy
 
 
-def _learn(arm: Arm, learner: LatentLearner, watcher: _LatentWatcher) -> None:
-    config, seed, task = arm.config, arm.seed, arm.task
-    size = config.train.prompts_per_update
-    wanted = config.latent.problems or config.train.updates * size
-    problems = training_problems(task, wanted, seed)
-    examples = examples_of(learner.policy, task, problems, learner.method.positions)
-    stream = islice(batches(examples, size, seed), learner.done, None)
-    run_updates(
-        arm,
-        done=learner.done,
-        step=lambda update: watcher.record(update, learner.update(next(stream))),
-        after=watcher.after,
-        save=learner.save,
-    )
-
-
 def _record_answers(
     config: RunConfig, task: Task, policy: LatentPolicy, directory: RunDirectory
 ) -> None:
@@ -139,7 +117,7 @@ def _record_answers(
     directory.append("latents", *written_out(subject, rollouts))
 
 
-class _LatentWatcher(Watcher):
+class _LatentWatcher(AnswersWatcher):
     """Counts the problems learned from where others count sampled rollouts, unless the method
     samples too."""
 

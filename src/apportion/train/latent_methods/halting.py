@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from apportion.config.latent_methods import HaltingMethod
 from apportion.errors import UserError
+from apportion.policies.latent.batch import LatentBatch
 from apportion.policies.latent.gradient import Bptt, StepGradients
 from apportion.policies.latent.halting import HaltingHead, choose_steps, log_geometric
-from apportion.policies.latent.model import LatentOutput, output_of
+from apportion.policies.latent.model import LatentOutput, Thought, output_of
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.policies.latent.stopping import logits_after, row_losses
 from apportion.train.latent_methods.base import LatentMethod
@@ -37,7 +39,36 @@ def stopping(head: HaltingHead, states_BKD: Tensor, *, held: bool) -> Tensor:
     return states_BKD.new_full(shape, -math.log(shape[1]))
 
 
-class Halting(LatentMethod):
+class Decision(NamedTuple):
+    """Thoughts of a batch with log p_n (B, K), that the row stops after step n."""
+
+    batch: LatentBatch
+    gradients: StepGradients
+    thought: Thought
+    log_p_BK: Tensor
+
+
+class Deciding(LatentMethod):
+    """What the methods share that learn when to stop."""
+
+    def __init__(self, policy: LatentPolicy, kind: str, hold: int) -> None:
+        super().__init__(policy)
+        self._head = head_of(policy, kind)
+        self._hold, self._held = hold, False
+
+    def begin(self, done: int) -> bool:
+        self._held = done < self._hold
+        return False
+
+    def decide(self, targets: Sequence[Target], bptt: Bptt) -> Decision:
+        batch = self.batch(targets)
+        gradients = StepGradients(batch.questions.steps_B, bptt.cure)
+        thought = self.model.think(batch.questions, bptt, gradients)
+        log_p_BK = stopping(self._head, thought.states_BKD, held=self._held)
+        return Decision(batch, gradients, thought, log_p_BK)
+
+
+class Halting(Deciding):
     """See ``config.latent_methods.HaltingMethod``.
 
     sum_n p_n L_n is the recursion E_n = lambda_n L_n + (1 - lambda_n) E_{n+1}, E_K = L_K, written
@@ -46,20 +77,11 @@ class Halting(LatentMethod):
     """
 
     def __init__(self, policy: LatentPolicy, options: HaltingMethod) -> None:
-        super().__init__(policy)
-        self._head = head_of(policy, "halting")
+        super().__init__(policy, "halting", options.hold)
         self._options = options
-        self._held = False
-
-    def begin(self, done: int) -> bool:
-        self._held = done < self._options.hold
-        return False
 
     def learn(self, targets: Sequence[Target], bptt: Bptt) -> LatentOutput:
-        batch = self.batch(targets)
-        gradients = StepGradients(batch.questions.steps_B, bptt.cure)
-        thought = self.model.think(batch.questions, bptt, gradients)
-        log_p_BK = stopping(self._head, thought.states_BKD, held=self._held)
+        batch, gradients, thought, log_p_BK = self.decide(targets, bptt)
         steps = range(1, self.model.steps + 1)
         logits = logits_after(self.model, batch, thought, steps)
         losses_BK = torch.stack([row_losses(one, batch.labels_BA) for one in logits], dim=1)

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from apportion.config.latent_methods import StopBitMethod
-from apportion.policies.latent.gradient import Bptt, StepGradients
+from apportion.policies.latent.gradient import Bptt
 from apportion.policies.latent.model import LatentOutput, output_of
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.policies.latent.stopping import row_losses, stopped
-from apportion.train.latent_methods.base import LatentMethod
 from apportion.train.latent_methods.example import Target
-from apportion.train.latent_methods.halting import head_of, stopping
+from apportion.train.latent_methods.halting import Deciding
 
 
-class StopBit(LatentMethod):
+class StopBit(Deciding):
     """See ``config.latent_methods.StopBitMethod``.
 
     The gradient is an unbiased estimate of that of sum_n p_n (L_n + cost n), which ``Halting``
@@ -25,20 +24,11 @@ class StopBit(LatentMethod):
     """
 
     def __init__(self, policy: LatentPolicy, options: StopBitMethod) -> None:
-        super().__init__(policy)
-        self._head = head_of(policy, "stop_bit")
+        super().__init__(policy, "stop_bit", options.hold)
         self._options = options
-        self._held = False
-
-    def begin(self, done: int) -> bool:
-        self._held = done < self._options.hold
-        return False
 
     def learn(self, targets: Sequence[Target], bptt: Bptt) -> LatentOutput:
-        batch = self.batch(targets)
-        gradients = StepGradients(batch.questions.steps_B, bptt.cure)
-        thought = self.model.think(batch.questions, bptt, gradients)
-        log_p_BK = stopping(self._head, thought.states_BKD, held=self._held)
+        batch, gradients, thought, log_p_BK = self.decide(targets, bptt)
         drawn_BM = torch.multinomial(
             log_p_BK.detach().float().exp(), self._options.samples, replacement=True
         )

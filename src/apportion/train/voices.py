@@ -19,7 +19,7 @@ from apportion.tasks import load_task
 from apportion.train.judge import measure_judge, train_judge
 from apportion.train.persona import measure_persona, train_persona
 from apportion.train.progress import RunProgress
-from apportion.train.setup import prepare, trainable_policy
+from apportion.train.setup import Arm, prepare, trainable_policy
 from apportion.train.styles import train_styles
 
 PERSONA = "persona"  # folder of the adapter in the arm's directory
@@ -45,7 +45,9 @@ def run_voices_arm(
     run = {"persona": _persona, "judge": _judge, "reviewer_tokens": _reviewer_tokens}[
         config.objective
     ]
-    metrics, updates = run(config, seed, directory, cache, progress)
+    policy = trainable_policy(config)
+    arm = Arm(config, seed, load_task(config.task), policy, directory, progress)
+    metrics, updates = run(arm, cache)
     directory.append(
         "metrics",
         {
@@ -60,14 +62,8 @@ def run_voices_arm(
     directory.finish(seconds=round(time.monotonic() - started, 1), alarm=None)
 
 
-def _persona(
-    config: RunConfig,
-    seed: int,
-    directory: RunDirectory,
-    cache: ReviewCache | None,
-    progress: RunProgress,
-) -> tuple[dict[str, Any], int]:
-    task, policy = load_task(config.task), trainable_policy(config)
+def _persona(arm: Arm, _: ReviewCache | None) -> tuple[dict[str, Any], int]:
+    config, seed, task, policy, directory, progress = arm
     options = config.persona
     if config.policy.lora is not None:
         raise UserError("objective persona: the persona is the adapter: leave out policy.lora")
@@ -84,19 +80,13 @@ def _persona(
     return dict(found), options.updates
 
 
-def _reviewer_tokens(
-    config: RunConfig,
-    seed: int,
-    directory: RunDirectory,
-    cache: ReviewCache | None,
-    progress: RunProgress,
-) -> tuple[dict[str, Any], int]:
-    policy = trainable_policy(config)
+def _reviewer_tokens(arm: Arm, cache: ReviewCache | None) -> tuple[dict[str, Any], int]:
+    config, seed, task, policy, directory, progress = arm
     reviewers = [load_reviewer(spec, cache=cache) for spec in config.reviewers]
     bind_policy(reviewers, policy)
     found = train_styles(
         policy,
-        load_task(config.task),
+        task,
         reviewers,
         load_method(config.credit),
         config.reviewer_tokens,
@@ -111,16 +101,10 @@ def _reviewer_tokens(
     return found, config.reviewer_tokens.gold_updates + config.reviewer_tokens.updates
 
 
-def _judge(
-    config: RunConfig,
-    seed: int,
-    directory: RunDirectory,
-    cache: ReviewCache | None,
-    progress: RunProgress,
-) -> tuple[dict[str, Any], int]:
+def _judge(arm: Arm, _: ReviewCache | None) -> tuple[dict[str, Any], int]:
+    config, seed, task, policy, directory, progress = arm
     if config.policy.lora is not None:
         raise UserError("objective judge: all weights are trained: leave out policy.lora")
-    task, policy = load_task(config.task), trainable_policy(config)
     before = measure_judge(policy, task, config.judge, seed)
     train_judge(policy, task, config.judge, seed=seed, say=progress.say)
     after = measure_judge(policy, task, config.judge, seed)

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import torch
 from racing import chain_with_cuts, functions_of, policy_of, race, start, untrained
-
-from apportion.policies.perturbation import token_importance
+from token_importance import token_importance
 
 NAME = "calculate_token_importance_perturbation"
 

@@ -136,14 +136,14 @@ def test_recomputing_replays_the_same_tokens(policy):
 def test_what_is_written_is_part_of_the_completion(policy):
     torch.manual_seed(3)
     completions = list(policy._generate([[5, 6, 7]] * 30, 1.0, 1))
-    lengths = {len(ids) for ids, _ in completions}
+    lengths = {len(ids) for ids, *_ in completions}
     assert lengths == {2, 3}
-    for ids, logprobs in completions:
+    for ids, logprobs, _ in completions:
         assert (len(ids) == 2) == (ids[0] == END)
         chance = slow_probability(policy, tuple(ids[:-1]), ids[-1])
         assert sum(logprobs) == pytest.approx(chance.log().item(), abs=1e-5)
-    assert len({tuple(ids) for ids, _ in completions}) > 5
-    greedy = [ids for ids, _ in policy._generate([[5, 6, 7]] * 2, 0.0, 1)]
+    assert len({tuple(ids) for ids, *_ in completions}) > 5
+    greedy = [ids for ids, *_ in policy._generate([[5, 6, 7]] * 2, 0.0, 1)]
     assert greedy[0] == greedy[1]
     best = max(
         WORDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,6 +17,14 @@ from apportion.trace import Problem, Rollout
 
 # Which tokens may come next, by the number of the prompt and the ids written so far.
 Allowed = Callable[[int, list[int]], list[int]]
+
+
+class Completion(NamedTuple):
+    """Token ids with their log-probabilities, and what ``Rollout.meta`` says of it."""
+
+    ids: list[int]
+    logprobs: list[float]
+    meta: dict[str, Any]
 
 
 class LanguageModelPolicy:
@@ -89,7 +97,8 @@ class LanguageModelPolicy:
                 batch = jobs[start : start + batch_size]
                 prompts = [self.prompt_ids(problem) for problem, _ in batch]
                 completions = self._generate(prompts, temperature, max_tokens)
-                for (problem, index), (ids, logprobs) in zip(batch, completions, strict=True):
+                for (problem, index), made in zip(batch, completions, strict=True):
+                    ids, logprobs, meta = made
                     text, spans = self.decode(ids)
                     done = bool(ids) and ids[-1] in self._stop_ids()
                     rollouts.append(
@@ -104,6 +113,7 @@ class LanguageModelPolicy:
                             policy=self.name,
                             group=problem.id,
                             finish="stop" if done else "length",
+                            meta=meta,
                         )
                     )
         return rollouts
@@ -133,7 +143,7 @@ class LanguageModelPolicy:
         """The new token ids after each prompt, up to and with the end of text; where ``allowed``
         is given, only those that it allows."""
         made = self._generate(prompts, temperature, max_tokens, logits=False, allowed=allowed)
-        return [ids for ids, _ in made]
+        return [completion.ids for completion in made]
 
     def _generate(
         self,
@@ -143,7 +153,7 @@ class LanguageModelPolicy:
         *,
         logits: bool = True,
         allowed: Allowed | None = None,
-    ) -> Iterator[tuple[list[int], list[float]]]:
+    ) -> Iterator[Completion]:
         encoded = self.tokenizer.pad(
             {"input_ids": [list(ids) for ids in prompts]}, return_tensors="pt"
         ).to(self.model.device)
@@ -175,7 +185,7 @@ class LanguageModelPolicy:
                 torch.log_softmax(output.logits[t][b].float(), -1)[token].item()
                 for t, token in steps
             ]
-            yield ids, chosen
+            yield Completion(ids, chosen, {})
 
     def _processors(self, prompts: Sequence[Sequence[int]]) -> list[Any]:
         """What changes the logits of a batch before a token is drawn: nothing."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from apportion.errors import UserError
-from apportion.policies.language_model import LanguageModelPolicy
+from apportion.policies.language_model import Allowed, Completion, LanguageModelPolicy
 from apportion.policies.latent.batch import pad_questions
 from apportion.policies.latent.folder import read_latent
 from apportion.policies.latent.generate import answer_tokens, halted
@@ -16,7 +16,7 @@ from apportion.policies.latent.model import LatentModel, Thought
 from apportion.policies.latent.sampled import ANSWER_MARK
 from apportion.policies.latent.step_decoder import StepDecoder, read_step_decoder
 from apportion.policies.modes import evaluating
-from apportion.trace import Problem, Rollout
+from apportion.trace import Problem
 
 
 class LatentPolicy(LanguageModelPolicy):
@@ -35,7 +35,6 @@ class LatentPolicy(LanguageModelPolicy):
     ) -> None:
         super().__init__(model, tokenizer, name, chat=chat)
         self.step_decoder: StepDecoder | None = None
-        self._taken: list[int] = []
         if model.sampler is not None:
             ending = tokenizer(ANSWER_MARK, add_special_tokens=False)["input_ids"]
             model.sampler.ending, model.sampler.stop_ids = (
@@ -43,39 +42,16 @@ class LatentPolicy(LanguageModelPolicy):
                 frozenset(self._stop_ids()),
             )
 
-    def sample(
-        self,
-        problems: Sequence[Problem],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        max_tokens: int = 256,
-        seed: int = 0,
-        reasoning_end: Callable[[str], int] = len,
-        batch_size: int = 128,
-    ) -> list[Rollout]:
-        """See Policy.sample. Raises UserError where a prompt does not fit into the context."""
-        self._taken = []
-        rollouts = super().sample(
-            problems,
-            n=n,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            seed=seed,
-            reasoning_end=reasoning_end,
-            batch_size=batch_size,
-        )
-        return [
-            r.model_copy(update={"meta": r.meta | {"latent_steps": steps}})
-            for r, steps in zip(rollouts, self._taken, strict=True)
-        ]
-
     def check_context(self, problems: Sequence[Problem], max_tokens: int) -> None:
         """Latent steps take positions of the context too."""
         super().check_context(problems, max_tokens + self.model.steps)
 
     def generate_ids(
-        self, prompts: Sequence[Sequence[int]], temperature: float, max_tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        temperature: float,
+        max_tokens: int,
+        allowed: Allowed | None = None,
     ) -> list[list[int]]:
         """Raises UserError: there is no middle of a latent chain that text could continue."""
         raise UserError(
@@ -89,7 +65,8 @@ class LatentPolicy(LanguageModelPolicy):
         max_tokens: int,
         *,
         logits: bool = True,
-    ) -> Iterator[tuple[list[int], list[float]]]:
+        allowed: Allowed | None = None,
+    ) -> Iterator[Completion]:
         questions = pad_questions(prompts, self.model.steps, self.tokenizer.pad_token_id)
         questions = questions.to(self.model.device)
         tokens, logprobs = [], []
@@ -98,7 +75,6 @@ class LatentPolicy(LanguageModelPolicy):
         with evaluating(self.model):
             thought, steps_B = halted(self.model, questions)
             written = self._written(thought)
-            self._taken += steps_B.tolist()
             for token_B, logits_BV in answer_tokens(
                 self.model,
                 questions,
@@ -113,7 +89,8 @@ class LatentPolicy(LanguageModelPolicy):
         ids_BA, logprobs_BA = torch.stack(tokens, 1).tolist(), torch.stack(logprobs, 1).tolist()
         for row, (ids, chosen) in enumerate(zip(ids_BA, logprobs_BA, strict=True)):
             before, kept = written[row] if written else ([], []), self._cut(ids)
-            yield [*before[0], *kept], [*before[1], *chosen[: len(kept)]]
+            meta = {"latent_steps": int(steps_B[row])}
+            yield Completion([*before[0], *kept], [*before[1], *chosen[: len(kept)]], meta)
 
     def _written(self, thought: Thought) -> list[tuple[list[int], list[float]]]:
         """The tokens that each row sampled while it thought, and their log-probabilities; nothing

@@ -21,7 +21,7 @@ def problem(leak: str | None) -> Problem:
 
 
 def labels(text: str, leak: str | None, **options: bool) -> list[str | None]:
-    reviewer = AdmissionReviewer(load_reviewer("gold"), **options)
+    reviewer = load_reviewer({"kind": "admission", "inner": "gold"} | options)
     item = Item(problem(leak), text, segment(text, text.index("####")), None, "r")
     review = review_now([reviewer], [item])[0][0]
     assert review.reviewer == "admission"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apportion.errors import UserError, nearest
+from apportion.review.admission import AdmissionReviewer
 from apportion.review.arithmetic import ArithmeticReviewer
 from apportion.review.assistants import EndpointAssistant, load_assistant
 from apportion.review.base import Reviewer, of_family
@@ -40,6 +41,7 @@ REVIEWERS: dict[str, str] = {
     "noisy": "another reviewer with errors added at chosen rates",
     "naive": "pays for looks and checks nothing: the instrument of gaming experiments",
     "monitor": "flags what looks suspicious in a chain: hints, wrong sums; reads nothing else",
+    "admission": "another reviewer, to whom admitting the hint that the problem holds is useful",
     "outcome_judge": "another reviewer's verdict on the whole answer, the same for every step",
     "step_model": "a small network distilled from recorded reviews; offline, microseconds a step",
     "human": "labels from a file, or asked for at the terminal",
@@ -76,6 +78,14 @@ class NoisyOptions(_Options):
     name: str = "noisy"
 
 
+class AdmissionOptions(_Options):
+    """``inner`` is the spec of the wrapped reviewer."""
+
+    inner: str | dict[str, Any] = "gold"
+    blame_silence: bool = False
+    name: str = "admission"
+
+
 class OutcomeJudgeOptions(_Options):
     """``inner`` is the spec of the wrapped reviewer, asked without the outcome by default."""
 
@@ -107,6 +117,7 @@ _OPTIONS: dict[str, type[BaseModel]] = {
     "noisy": NoisyOptions,
     "naive": NaiveOptions,
     "monitor": MonitorOptions,
+    "admission": AdmissionOptions,
     "outcome_judge": OutcomeJudgeOptions,
     "step_model": StepModelOptions,
     "human": HumanOptions,
@@ -168,6 +179,9 @@ def _make(kind: str, options: BaseModel, cache: ReviewCache | None) -> Reviewer:
     if isinstance(options, StepModelOptions):
         model = StepModel.load(options.path)
         return StepModelReviewer(model, threshold=options.threshold, name=options.name)
+    if isinstance(options, AdmissionOptions):
+        inner = load_reviewer(options.inner, cache=cache)
+        return AdmissionReviewer(inner, blame_silence=options.blame_silence, name=options.name)
     if isinstance(options, OutcomeJudgeOptions):
         inner = load_reviewer(options.inner, cache=cache)
         return OutcomeJudge(inner, show_outcome=options.show_outcome, name=options.name)

@@ -12,7 +12,13 @@ from apportion.tasks import load_task
 
 torch = pytest.importorskip("torch")
 
-from apportion.train.judge import answer_text, judge_rows, measure_judge, train_judge  # noqa: E402
+from apportion.train.judge import (  # noqa: E402
+    answer_text,
+    judge_rows,
+    make_chat,
+    measure_judge,
+    train_judge,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -85,6 +91,17 @@ def test_refusals(chat, tmp_path):
     task = load_task(SUMS)
     with pytest.raises(UserError, match="asks for an answer of the form free"):
         judge_rows(chat, task, JudgeConfig(prompt="free"), seed=0)
-    chat.chat = False
-    with pytest.raises(UserError, match="policy 'chat' is no chat model"):
-        judge_rows(chat, task, JudgeConfig(), seed=0)
+    with pytest.raises(UserError, match="task parity plants no errors"):
+        judge_rows(chat, load_task("parity"), JudgeConfig(), seed=0)
+
+
+def test_a_policy_without_a_chat_template_gets_one(tmp_path):
+    from apportion.policies.tiny import load_tiny
+    from apportion.review.local_model import chat_ids, chat_policy
+
+    policy = load_tiny("sums")
+    make_chat(policy)
+    policy.save(tmp_path)
+    messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "1 + 2"}]
+    loaded = chat_policy(str(tmp_path))
+    assert loaded.tokenizer.decode(chat_ids(loaded, messages)) == "a\n1 + 2\n"

@@ -25,6 +25,8 @@ from apportion.trace import StepVerdict
 from apportion.train.supervised import Row, fit
 
 _FORMS: tuple[AnswerForm, ...] = ("steps", "wrong")
+# For a policy without a chat template: its messages, one after the other.
+_PLAIN_CHAT = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
 
 
 def train_judge(
@@ -35,11 +37,13 @@ def train_judge(
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Learn the true verdicts on the errors that the task plants in training problems.
+    """Learn the true verdicts on the errors that the task plants in training problems. See
+    :func:`make_chat` for a policy that is no chat model.
 
-    Raises UserError: no chat model, a prompt whose answer is neither ``steps`` nor ``wrong``, a
-    task that plants no errors.
+    Raises UserError: a prompt whose answer is neither ``steps`` nor ``wrong``, a task that plants
+    no errors.
     """
+    make_chat(policy)
     rows = judge_rows(policy, task, options, seed)
     random.Random(seed).shuffle(rows)
     fit(
@@ -55,12 +59,18 @@ def train_judge(
     )
 
 
+def make_chat(policy: LanguageModelPolicy) -> None:
+    """Give a policy without a chat template one that writes the messages one after the other, so
+    that it can be asked, and served."""
+    if not policy.chat:
+        policy.tokenizer.chat_template = _PLAIN_CHAT
+        policy.chat = True
+
+
 def judge_rows(
     policy: LanguageModelPolicy, task: Task, options: JudgeConfig, seed: int
 ) -> list[Row]:
     """One row for each planted chain whose every step has a known truth."""
-    if not policy.chat:
-        raise UserError(f"objective judge: policy '{policy.name}' is no chat model")
     prompt = load_prompt(options.prompt)
     if prompt.answer not in _FORMS:
         raise UserError(

@@ -16,7 +16,7 @@ from apportion.review.cache import ReviewCache
 from apportion.review.report import Rate, ReviewerReport
 from apportion.stats import Estimate
 from apportion.tasks import load_task
-from apportion.train.judge import measure_judge, train_judge
+from apportion.train.judge import make_chat, measure_judge, train_judge
 from apportion.train.persona import measure_persona, train_persona
 from apportion.train.progress import RunProgress
 from apportion.train.setup import Arm, prepare, trainable_policy
@@ -105,6 +105,7 @@ def _judge(arm: Arm, _: ReviewCache | None) -> tuple[dict[str, Any], int]:
     config, seed, task, policy, directory, progress = arm
     if config.policy.lora is not None:
         raise UserError("objective judge: all weights are trained: leave out policy.lora")
+    make_chat(policy)
     before = measure_judge(policy, task, config.judge, seed)
     train_judge(policy, task, config.judge, seed=seed, say=progress.say)
     after = measure_judge(policy, task, config.judge, seed)

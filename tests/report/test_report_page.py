@@ -129,7 +129,7 @@ def test_run_without_rollouts_still_has_a_page(tmp_path):
     write_metrics(tmp_path / "dca-s0", "dca", 0, 20)
     text = " ".join(_Scan(write_report(tmp_path).read_text(encoding="utf-8")).text)
     assert "There are no traces to show" in text
-    assert "No rollouts.jsonl in dca-s0" in text
+    assert "No records but figures were kept in dca-s0" in text
 
 
 def test_empty_files(tmp_path):

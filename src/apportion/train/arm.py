@@ -21,7 +21,7 @@ from apportion.train.reviewer_value import ReviewerValue
 from apportion.train.rewards import reward_functions, reward_weights
 from apportion.train.rows import row_of_problem
 from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
-from apportion.train.signals import alarm_of, load_all, load_signals
+from apportion.train.signals import load_all, load_signals
 
 
 def run_arm(
@@ -90,8 +90,7 @@ def run_arm(
     seconds = time.monotonic() - started
     finish_arm(
         arm,
-        rollouts=config.train.updates * config.train.rollouts_per_update,
-        alarm=watcher.alarm_text or alarm_of(signals),
+        watcher,
         seconds=seconds,
         cache=cache,
         signals=signals,

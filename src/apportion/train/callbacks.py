@@ -54,6 +54,7 @@ class Watcher(TrainerCallback):
     def __init__(self, arm: Arm) -> None:
         config, _, task, policy, directory, progress = arm
         self.alarm_text: str | None = None
+        self.reached = 0  # updates done, also where an alarm stops before the planned end
         self._config, self._task, self._policy = config, task, policy
         self._directory, self._progress = directory, progress
         self._alarm = CollapseAlarm(config.alarm)
@@ -64,6 +65,7 @@ class Watcher(TrainerCallback):
         for line in directory.read("metrics")[0]:  # what a resumed run saw before
             self._meter.go_on_from(line.metrics)
             if line.split == "train":
+                self.reached = line.update
                 self._gaming.check(line.update, line.metrics)
                 self._chains.check(line.update, line.metrics)
         self._problems = task.problems(config.eval.split, config.eval.problems, config.eval.seed)
@@ -115,6 +117,7 @@ class Watcher(TrainerCallback):
 
     def after(self, update: int) -> bool:
         """Probe and evaluate where this update is due; True if the alarm says to stop."""
+        self.reached = update
         self.probe(update)
         every = self._config.eval.every
         return bool(every) and update % every == 0 and self.evaluate(update)

@@ -81,8 +81,7 @@ def run_chains_arm(
     _learn(arm, learner, source, watcher)
     finish_arm(
         arm,
-        rollouts=source.drawn(learner.done),
-        alarm=watcher.alarm_text,
+        watcher,
         seconds=time.monotonic() - started,
     )
 

@@ -52,8 +52,7 @@ def run_evolution_arm(
         policy.model = policy.model.merge_and_unload()
     finish_arm(
         arm,
-        rollouts=watcher.rollouts_until(config.train.updates),
-        alarm=watcher.alarm_text,
+        watcher,
         seconds=time.monotonic() - started,
     )
 

@@ -7,19 +7,19 @@ from typing import Any
 
 from apportion.review.cache import ReviewCache
 from apportion.tasks import Task, load_task
+from apportion.train.callbacks import Watcher
 from apportion.train.evaluate import Evaluation, answer_marker, as_json, evaluate
 from apportion.train.gap import gap_metrics
 from apportion.train.probes import TrainingProbes
 from apportion.train.setup import Arm
 from apportion.train.showcase import write_showcase
-from apportion.train.signals import SignalSource, save_all
+from apportion.train.signals import SignalSource, alarm_of, save_all
 
 
 def finish_arm(
     arm: Arm,
+    watcher: Watcher,
     *,
-    rollouts: int,
-    alarm: str | None,
     seconds: float,
     has_chains: bool = True,
     cache: ReviewCache | None = None,
@@ -27,11 +27,11 @@ def finish_arm(
 ) -> None:
     """Evaluate on the final split, keep some traces under every method, save the model.
 
-    ``rollouts`` is how many were sampled to train it. Without ``has_chains`` a completion is an
-    answer alone, and there is nothing to credit.
+    The measurements are those of the update that was reached, which an alarm may have made an early
+    one. Without ``has_chains`` a completion is an answer alone, and there is nothing to credit.
     """
     config, seed, task, policy, directory, progress = arm
-    update = config.train.updates * config.train.epochs
+    update, rollouts = watcher.reached, watcher.rollouts_until(watcher.reached)
     final = _measure(arm, task)
     metrics = final.as_json() | as_json(gap_metrics(config, seed, task, policy, final.rollouts))
     if config.eval.transfer is not None:
@@ -51,7 +51,7 @@ def finish_arm(
     checkpoint = directory.path / "checkpoints" / "final"
     policy.save(checkpoint)
     save_all(signals, checkpoint)
-    directory.finish(seconds=round(seconds, 1), alarm=alarm)
+    directory.finish(seconds=round(seconds, 1), alarm=watcher.alarm_text or alarm_of(signals))
     progress.say(f"test {final.headline()} after {seconds:.0f} s")
 
 

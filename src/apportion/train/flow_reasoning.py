@@ -48,8 +48,7 @@ def run_flow_arm(
     watcher.append_along(config.train.updates, config.eval.final_split, config.eval.final_problems)
     finish_arm(
         arm,
-        rollouts=watcher.rollouts_until(config.train.updates),
-        alarm=watcher.alarm_text,
+        watcher,
         seconds=seconds,
         has_chains=False,
     )

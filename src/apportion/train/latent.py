@@ -56,8 +56,7 @@ def run_latent_arm(
         learner.decoder.save(final)
     finish_arm(
         arm,
-        rollouts=watcher.rollouts_until(config.train.updates),
-        alarm=watcher.alarm_text,
+        watcher,
         seconds=seconds,
         has_chains=False,
     )

@@ -37,8 +37,7 @@ def train_offline(arm: Arm, trainer: Any, watcher: OfflineWatcher, checkpoint: P
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finish_arm(
         arm,
-        rollouts=watcher.rollouts_until(arm.config.train.updates * arm.config.train.epochs),
-        alarm=watcher.alarm_text,
+        watcher,
         seconds=time.monotonic() - started,
     )
 

@@ -13,10 +13,11 @@ from apportion.review.injections import WrongAnswer, measure_injections
 from apportion.tasks import load_task
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--base-url", required=True)
+parser.add_argument("--base-url", required=True, help="of an endpoint, or local")
 parser.add_argument("--model", required=True)
 parser.add_argument("--api-key-env", help="environment variable that holds the key")
 parser.add_argument("--problems", type=int, default=5)
+parser.add_argument("--max-tokens", type=int, default=2048, help="of an answer")
 
 
 def main() -> None:
@@ -35,6 +36,7 @@ def main() -> None:
             "api_key_env": options.api_key_env,
             "prompt": "outcome",
             "show_outcome": False,
+            "max_tokens": options.max_tokens,
         }
     )
     for place in ("reasoning", "answer"):

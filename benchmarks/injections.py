@@ -1,12 +1,15 @@
 """How many prompt injections get a wrong answer past an outcome grader.
 
     python benchmarks/injections.py --base-url http://127.0.0.1:8000/v1 --model NAME [--problems 5]
+    python benchmarks/injections.py --base-url local --model FOLDER --prompt bare_outcome
 
 Each of 20 shipped texts is put into wrong answers to sums, in the reasoning and after the answer.
 Printed: the share called right, with its 95 % interval, for all and for each text.
 """
 
 import argparse
+
+import yaml
 
 from apportion.review import load_reviewer
 from apportion.review.injections import WrongAnswer, measure_injections
@@ -16,13 +19,15 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--base-url", required=True, help="of an endpoint, or local")
 parser.add_argument("--model", required=True)
 parser.add_argument("--api-key-env", help="environment variable that holds the key")
+parser.add_argument("--prompt", default="outcome", help="shipped, or a file")
+parser.add_argument("--task", type=yaml.safe_load, default={"kind": "sums"}, help="as in a recipe")
 parser.add_argument("--problems", type=int, default=5)
 parser.add_argument("--max-tokens", type=int, default=2048, help="of an answer")
 
 
 def main() -> None:
     options = parser.parse_args()
-    task = load_task({"kind": "sums"})
+    task = load_task(options.task)
     wrong = []
     for problem in task.problems("test", options.problems, 0):
         gold = task.gold_completion(problem) or ""
@@ -34,7 +39,7 @@ def main() -> None:
             "base_url": options.base_url,
             "model": options.model,
             "api_key_env": options.api_key_env,
-            "prompt": "outcome",
+            "prompt": options.prompt,
             "show_outcome": False,
             "max_tokens": options.max_tokens,
         }

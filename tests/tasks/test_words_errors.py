@@ -77,6 +77,16 @@ def test_focus_is_the_wrong_number_in_the_text(seed):
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 10**9))
+def test_a_wrong_step_says_what_ought_to_stand_there(seed):
+    _, _, found = cases(seed)
+    clean = [step.text(found[0].text).rstrip() for step in found[0].steps]
+    for planted in found:
+        for index, verdict in enumerate(planted.truth):
+            assert verdict.instead == (clean[index] if verdict.label == "harmful" else "")
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**9))
 def test_depends_on_names_steps_whose_values_are_taken(seed):
     _, _, found = cases(seed)
     for planted in found:

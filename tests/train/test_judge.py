@@ -59,8 +59,50 @@ def test_what_is_taught_is_read_as_the_truth(form):
     cases = task_cases(load_task(SUMS), problems=5)
     assert {case.kind for case in cases} > {"clean", "wrong_arithmetic"}
     for case in cases:
-        reading = read_answer(form, answer_text(form, case.truth), case.item.text, case.steps)
+        reading = read_answer(form, answer_text(form, case), case.item.text, case.steps)
         assert [v.wrong for v in reading.verdicts] == [bool(v.wrong) for v in case.truth]
+
+
+def test_with_reasons_a_label_comes_after_the_step_as_it_ought_to_be():
+    by_kind = {case.kind: case for case in task_cases(load_task(SUMS), problems=1)}
+    clean, slip = by_kind["clean"], by_kind["wrong_arithmetic"]
+    lines = [step.text(clean.item.text).strip() for step in clean.steps]
+    wrong = next(i for i, verdict in enumerate(slip.truth) if verdict.wrong)
+    told = json.loads(answer_text("steps", slip, reasons=True))["steps"]
+    assert list(told[0]) == ["step", "reason", "label"]
+    assert told[wrong]["reason"] == lines[wrong] != slip.steps[wrong].text(slip.item.text).strip()
+    others = [i for i in range(len(told)) if i != wrong]
+    shown = [slip.steps[i].text(slip.item.text).strip() for i in others]
+    assert [told[i]["reason"] for i in others] == shown
+
+
+@pytest.mark.parametrize("reasons", [False, True])
+def test_an_outcome_judge_says_whether_the_answer_is_right(chat, reasons):
+    task = load_task(SUMS)
+    options = JudgeConfig(prompt="bare_outcome", problems=3, reasons=reasons)
+    cases = task_cases(task, problems=3, split="train")
+    rows = judge_rows(chat, task, options, seed=0)
+    assert {case.item.outcome for case in cases} == {0.0, 1.0} and len(rows) == len(cases)
+    for case, row in zip(cases, rows, strict=True):
+        told = json.loads(chat.decode(row.completion)[0])
+        assert told.pop("right") is (case.item.outcome == 1.0)
+        solution = {"analysis": task.gold_completion(case.item.problem)}
+        assert told == (solution if reasons else {})
+
+
+def test_an_outcome_judge_is_measured_on_answers(chat):
+    options = JudgeConfig(
+        prompt="bare_outcome", problems=4, updates=40, batch_size=8, learning_rate=5e-3,
+        max_tokens=16, held_out=2,
+    )  # fmt: skip
+    task = load_task(SUMS)
+    train_judge(chat, task, options)
+    report = measure_judge(chat, task, options, seed=0)
+    assert report.failed.value < 0.2 and report.tpr is not None and report.fpr is not None
+    read = round(report.reviews * (1 - report.failed.value))
+    assert report.tpr.n + report.fpr.n == read and report.reviews == len(
+        task_cases(task, problems=2)
+    )
 
 
 def test_a_row_is_the_question_of_the_reviewer_and_the_answer_with_its_end(chat, tmp_path):

@@ -26,9 +26,12 @@ class PersonaConfig(Section):
 class JudgeConfig(Section):
     """Objective judge: the policy learns the verdicts on the errors that the task plants in
     ``problems`` problems, asked with ``prompt`` as the reviewer ``llm`` asks, and is measured on
-    those of ``held_out`` others before and after."""
+    those of ``held_out`` others before and after. ``reasons``: it learns to think
+    first, and writes the step as it ought to be before a step's label, or the whole solution before
+    it says whether an answer is right."""
 
     prompt: str = "verdicts"
+    reasons: bool = False
     problems: int = Field(default=500, ge=1)
     updates: int = Field(default=200, ge=1)
     batch_size: int = Field(default=8, ge=1)

@@ -22,10 +22,12 @@ _ANNOTATION = re.compile(r"<<([^<>=]+)=([^<>=]+)>>(\d[\d,]*(?:\.\d+)?)?")
 
 @dataclass(frozen=True)
 class Fault:
-    """The wrong number of a line, as a span inside the line."""
+    """The wrong number of a line, as a span inside the line; ``instead`` is the line as it ought
+    to be."""
 
     focus: tuple[int, int]
     reason: str
+    instead: str = ""
 
 
 def planted(
@@ -67,7 +69,12 @@ def _verdict(
         fault = faults[index]
         focus = (step.start + fault.focus[0], step.start + fault.focus[1])
         return StepVerdict(
-            label="harmful", correct=False, focus=focus, reason=fault.reason, depends_on=depends_on
+            label="harmful",
+            correct=False,
+            focus=focus,
+            reason=fault.reason,
+            instead=fault.instead,
+            depends_on=depends_on,
         )
     if index in irrelevant:
         return StepVerdict(label="irrelevant", correct=True, depends_on=depends_on)
@@ -134,7 +141,7 @@ def _slip(line: str, mark: _Mark, rng: random.Random) -> tuple[str, Fault]:
     if after is not None and _number(after[1]) == value:
         rest = f">>{wrong}{rest[after.end() :]}"
     changed = line[:start] + wrong + rest
-    return changed, Fault((start, start + len(wrong)), f"it is {_plain(value)}")
+    return changed, Fault((start, start + len(wrong)), f"it is {_plain(value)}", line)
 
 
 def _number(text: str) -> Fraction | None:

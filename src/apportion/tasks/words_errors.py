@@ -144,7 +144,8 @@ def _slips(lines: list[Line], rng: random.Random) -> Iterator[tuple[int, Line, l
 
 
 def _result_fault(line: Line, right: int) -> Fault:
-    return Fault(line.span(2), f"{line.operands[0]} {line.op} {line.operands[1]} is {right}")
+    reason = f"{line.operands[0]} {line.op} {line.operands[1]} is {right}"
+    return Fault(line.span(2), reason, _with_result(line, right).text)
 
 
 def _wrong_arithmetic(
@@ -178,7 +179,7 @@ def _wrong_operand(
             carried = carry_on(lines, index, wrong)
             if carried is not None and carried[-1].result != answer:
                 reason = f"takes {number} where {line.operands[side]} belongs"
-                fault = {index: Fault(wrong.span(side), reason)}
+                fault = {index: Fault(wrong.span(side), reason, line.text)}
                 final = str(carried[-1].result)
                 return planted("wrong_operand", _texts(carried), final, fault, uses=_uses(carried))
     return None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 from apportion.config.voices import JudgeConfig
 from apportion.errors import UserError
@@ -21,10 +22,10 @@ from apportion.review.llm_prompt import AnswerForm, load_prompt, render
 from apportion.review.local_model import LOCAL, LocalModel, chat_ids
 from apportion.review.report import ReviewerReport
 from apportion.tasks import Task
-from apportion.trace import StepVerdict
+from apportion.trace import Step, StepVerdict
 from apportion.train.supervised import Row, fit
 
-_FORMS: tuple[AnswerForm, ...] = ("steps", "wrong")
+_FORMS: tuple[AnswerForm, ...] = ("steps", "wrong", "whole")
 # For a policy without a chat template: its messages, one after the other.
 _PLAIN_CHAT = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
 
@@ -40,8 +41,8 @@ def train_judge(
     """Learn the true verdicts on the errors that the task plants in training problems. See
     :func:`make_chat` for a policy that is no chat model.
 
-    Raises UserError: a prompt whose answer is neither ``steps`` nor ``wrong``, a task that plants
-    no errors.
+    Raises UserError: a prompt whose answer is none of ``steps``, ``wrong`` and ``whole``, a task
+    that plants no errors.
     """
     make_chat(policy)
     rows = judge_rows(policy, task, options, seed)
@@ -70,27 +71,37 @@ def make_chat(policy: LanguageModelPolicy) -> None:
 def judge_rows(
     policy: LanguageModelPolicy, task: Task, options: JudgeConfig, seed: int
 ) -> list[Row]:
-    """One row for each planted chain whose every step has a known truth."""
+    """One row for each planted chain whose truth is known: of every step, or of the answer."""
     prompt = load_prompt(options.prompt)
     if prompt.answer not in _FORMS:
         raise UserError(
             f"judge.prompt '{prompt.name}' asks for an answer of the form {prompt.answer}: the "
-            f"truth is known in the forms {' and '.join(_FORMS)}"
+            f"truth is known in the forms {', '.join(_FORMS)}"
         )
     cases = task_cases(task, problems=options.problems, split="train", seed=seed)
-    known = [case for case in cases if not any(verdict.abstains for verdict in case.truth)]
+    known = [case for case in cases if _is_known(prompt.answer, case)]
     if not known:
         raise UserError(f"task {task.name} plants no errors, so there is nothing to learn from")
-    return [
-        Row(_asked(policy, case, options), _told(policy, prompt.answer, case.truth))
-        for case in known
-    ]
+    rows = []
+    for case in known:
+        solution = task.gold_completion(case.item.problem) if options.reasons else None
+        told = answer_text(prompt.answer, case, reasons=options.reasons, solution=solution)
+        ids = policy.tokenizer(told, add_special_tokens=False)["input_ids"]
+        rows.append(Row(_asked(policy, case, options), [*ids, policy.tokenizer.eos_token_id]))
+    return rows
+
+
+def _is_known(form: AnswerForm, case: Case) -> bool:
+    if form == "whole":
+        return case.item.outcome is not None
+    return not any(verdict.abstains for verdict in case.truth)
 
 
 def measure_judge(
     policy: LanguageModelPolicy, task: Task, options: JudgeConfig, seed: int
 ) -> ReviewerReport:
-    """The judge on the errors planted in ``held_out`` validation problems."""
+    """The judge on the errors planted in ``held_out`` validation problems: on their steps, or on
+    their answers where the prompt asks whether the answer is right."""
     asking = LlmOptions(
         base_url=LOCAL,
         model=policy.name,
@@ -102,14 +113,38 @@ def measure_judge(
     model = LocalModel(model=policy, parameters=parameters_of(asking), budget=Budget(), price=None)
     reviewer = LlmReviewer(asking, endpoint=model)
     cases = task_cases(task, problems=options.held_out, split="validation", seed=seed)
+    if load_prompt(options.prompt).answer == "whole":
+        cases = [as_one_step(case) for case in cases if case.item.outcome is not None]
     return measure_cases(reviewer, cases, seed=seed).report
 
 
-def answer_text(form: AnswerForm, truth: Sequence[StepVerdict]) -> str:
-    """What a perfect judge says of these steps: the least that the form asks for."""
+def as_one_step(case: Case) -> Case:
+    """The case with one step, the whole reasoning, which is wrong where the answer is."""
+    right = (case.item.outcome or 0.0) >= 1.0
+    whole = Step(start=case.steps[0].start, end=case.steps[-1].end)
+    verdict = StepVerdict(label="useful" if right else "harmful", correct=right)
+    return replace(case, steps=(whole,), truth=(verdict,))
+
+
+def answer_text(
+    form: AnswerForm, case: Case, *, reasons: bool = False, solution: str | None = None
+) -> str:
+    """What a perfect judge says of the chain: the least that the form asks for.
+
+    With ``reasons`` a step's label comes after the step as it ought to be, or after what is said
+    against it. Of a whole answer ``solution``, where given, comes before the verdict.
+    """
+    if form == "whole":
+        analysis = {} if solution is None else {"analysis": solution}
+        return json.dumps({**analysis, "right": (case.item.outcome or 0.0) >= 1.0})
     if form == "wrong":
-        return json.dumps({"wrong_steps": [i for i, verdict in enumerate(truth) if verdict.wrong]})
-    steps = [{"step": i, "label": verdict.label} for i, verdict in enumerate(truth)]
+        wrong = [i for i, verdict in enumerate(case.truth) if verdict.wrong]
+        return json.dumps({"wrong_steps": wrong})
+    steps = []
+    for i, (step, verdict) in enumerate(zip(case.steps, case.truth, strict=True)):
+        said = verdict.instead or verdict.reason or step.text(case.item.text)
+        reason = {"reason": said.strip()} if reasons else {}
+        steps.append({"step": i, **reason, "label": verdict.label})
     return json.dumps({"steps": steps})
 
 
@@ -125,9 +160,3 @@ def _asked(policy: LanguageModelPolicy, case: Case, options: JudgeConfig) -> lis
         critique=0,
     )
     return chat_ids(policy, messages)
-
-
-def _told(policy: LanguageModelPolicy, form: AnswerForm, truth: Sequence[StepVerdict]) -> list[int]:
-    text = answer_text(form, truth)
-    ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [*ids, policy.tokenizer.eos_token_id]

@@ -18,9 +18,9 @@ import time
 import numpy as np
 import torch
 
-from apportion.train.noise import draw, members
-from apportion.train.perturbed import PerturbedWeights
-from apportion.train.shaping import shape
+from apportion.train.evolution.noise import draw, members
+from apportion.train.evolution.perturbed import PerturbedWeights
+from apportion.train.evolution.shaping import shape
 
 SIZE, SIGMA, RATE, POPULATION = 512, 0.001, 0.0005, 30
 

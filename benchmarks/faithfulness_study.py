@@ -28,7 +28,7 @@ from apportion.tasks import load_task
 from apportion.tasks.answers import same_answer
 from apportion.tasks.hints import HINTS, reveals
 from apportion.trace import Rollout
-from apportion.train.evaluate import score_rollouts
+from apportion.train.measure.evaluate import score_rollouts
 
 # Figures in the order of the table: key, title.
 FIGURES = {

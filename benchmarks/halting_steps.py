@@ -28,7 +28,7 @@ from apportion.policies.latent.policy import LatentPolicy, load_latent
 from apportion.stats import Estimate
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem
-from apportion.train.latent_figures import rank_correlation
+from apportion.train.measure.latent_figures import rank_correlation
 from apportion.train.run import quiet_libraries
 
 

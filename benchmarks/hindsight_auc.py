@@ -29,9 +29,9 @@ from apportion.review.panel import Item, review_now
 from apportion.segment import segment
 from apportion.tasks import load_task
 from apportion.trace import Rollout
-from apportion.train.evaluate import score_rollouts
+from apportion.train.grpo.hindsight_source import HindsightSource
 from apportion.train.helper import NO_ANSWER, reference
-from apportion.train.hindsight_source import HindsightSource
+from apportion.train.measure.evaluate import score_rollouts
 
 SCORES = ("reference", "credit", "surprise")
 

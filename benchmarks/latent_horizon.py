@@ -27,10 +27,10 @@ from apportion.config import RunConfig
 from apportion.policies.tiny import build_model, train_tokenizer
 from apportion.tasks import load_task
 from apportion.train.draws import batches
-from apportion.train.evaluate import greedy_accuracy
-from apportion.train.latent import latent_policy
-from apportion.train.latent_methods.example import examples_of
-from apportion.train.latent_update import LatentLearner
+from apportion.train.latent.arm import latent_policy
+from apportion.train.latent.latent_update import LatentLearner
+from apportion.train.latent.methods.example import examples_of
+from apportion.train.measure.evaluate import greedy_accuracy
 from apportion.train.run import quiet_libraries
 
 CURES = {

@@ -30,7 +30,7 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.stats import Estimate
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem, Rollout
-from apportion.train.evaluate import score_rollouts
+from apportion.train.measure.evaluate import score_rollouts
 from apportion.train.supervised import Row, fit
 
 _SUMS = {"kind": "sums", "operations": [3, 4], "terms": [1, 9], "largest": 60}

@@ -27,7 +27,7 @@ from apportion.segment import segment
 from apportion.stats import mean, paired_bootstrap, stratified_bootstrap
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem, Rollout
-from apportion.train.evaluate import score_rollouts
+from apportion.train.measure.evaluate import score_rollouts
 from apportion.train.step_model import Fit, fit, from_outcomes, from_reviews
 
 _MAX_TOKENS = 72

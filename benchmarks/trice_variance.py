@@ -24,10 +24,10 @@ from apportion.policies.tiny import load_tiny
 from apportion.stats import Estimate, mean, stratified_bootstrap
 from apportion.tasks import Task, load_task
 from apportion.trace import Problem, Rollout
-from apportion.train.chain_learner import WeightedChain, chain_logps
-from apportion.train.evaluate import score_rollouts
+from apportion.train.measure.evaluate import score_rollouts
+from apportion.train.self_training.chain_learner import WeightedChain, chain_logps
+from apportion.train.self_training.trice_terms import gradient_terms, leave_one_out
 from apportion.train.supervised import Row, fit
-from apportion.train.trice_terms import gradient_terms, leave_one_out
 
 _MAX_TOKENS = 64
 _TRIES = 8  # completions of a problem among which the remembered chain is the first right one

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("torch")
 
 from apportion.policies import load_policy
-from apportion.train.reviewer_tokens import add_reviewer_tokens
+from apportion.train.voices.reviewer_tokens import add_reviewer_tokens
 
 RECIPE = "task: {kind: sums, operations: [3, 3]}\npolicy: {kind: tiny, checkpoint: %s}\n"
 

@@ -20,7 +20,7 @@ def words():
 
 
 def test_the_shipped_policy_has_something_left_to_learn(tiny, words):
-    from apportion.train.evaluate import greedy_accuracy
+    from apportion.train.measure.evaluate import greedy_accuracy
 
     assert sum(p.numel() for p in tiny.model.parameters()) < 3_000_000
     assert 0.25 < greedy_accuracy(tiny, words, words.problems("validation", 150, 0)) < 0.65

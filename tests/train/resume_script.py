@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from apportion.config import RunConfig
-from apportion.train import rewards
 from apportion.train.callbacks import Watcher
+from apportion.train.grpo import rewards
 from apportion.train.run import run_recipe
 
 NOISY = {"kind": "noisy", "inner": "arithmetic", "tpr": 0.8, "fpr": 0.1}

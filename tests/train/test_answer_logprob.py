@@ -11,10 +11,10 @@ from apportion.policies.tiny import load_tiny  # noqa: E402
 from apportion.records import RunDirectory, read_kind  # noqa: E402
 from apportion.tasks import load_task  # noqa: E402
 from apportion.trace import Problem, Rollout  # noqa: E402
-from apportion.train.alarm import CollapseAlarm  # noqa: E402
-from apportion.train.answer_logprob import answer_logprob  # noqa: E402
 from apportion.train.arm import run_arm  # noqa: E402
-from apportion.train.evaluate import evaluate  # noqa: E402
+from apportion.train.measure.alarm import CollapseAlarm  # noqa: E402
+from apportion.train.measure.answer_logprob import answer_logprob  # noqa: E402
+from apportion.train.measure.evaluate import evaluate  # noqa: E402
 
 SUMS = {"kind": "sums", "operations": [2, 2], "terms": [1, 9], "largest": 60}
 

@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 
 from apportion import Problem
 from apportion.credit import load_method
-from apportion.train.batch import ReviewDesk
+from apportion.train.grpo.batch import ReviewDesk
 from apportion.train.rows import problem_of_row, row_of_problem
 
 END = 0

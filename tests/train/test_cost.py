@@ -10,15 +10,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from apportion.config import RunConfig
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
-from apportion.train.chain_learner import ChainLearner, WeightedChain
-from apportion.train.cost_meter import CostMeter
-from apportion.train.flops import (
+from apportion.train.measure.cost_meter import CostMeter
+from apportion.train.measure.flops import (
     ModelSizes,
     forward_flops,
     generation_flops,
     sizes_of,
     training_flops,
 )
+from apportion.train.self_training.chain_learner import ChainLearner, WeightedChain
 
 TOLERANCE = 0.01
 
@@ -98,9 +98,9 @@ def test_an_update_of_chains(policy):
 
 
 def test_an_update_of_evolution_counts_every_perturbation():
-    from apportion.train.evolution import _EvolutionWatcher
-    from apportion.train.evolution_update import EvolutionLearner
-    from apportion.train.fitness import load_reward
+    from apportion.train.evolution.arm import _EvolutionWatcher
+    from apportion.train.evolution.evolution_update import EvolutionLearner
+    from apportion.train.evolution.fitness import load_reward
 
     task, found = load_task({"kind": "sums"}), []
     problems = task.problems("train", 3, 0)
@@ -157,10 +157,10 @@ LATENT_WAYS = [
 
 @pytest.mark.parametrize("way", LATENT_WAYS, ids=str)
 def test_an_update_of_each_way_of_latent_learning(way):
-    from apportion.train.latent import latent_policy
-    from apportion.train.latent_methods import load_learning
-    from apportion.train.latent_methods.example import examples_of
-    from apportion.train.latent_update import LatentLearner
+    from apportion.train.latent.arm import latent_policy
+    from apportion.train.latent.latent_update import LatentLearner
+    from apportion.train.latent.methods import load_learning
+    from apportion.train.latent.methods.example import examples_of
 
     settings = {
         "name": "x",

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from apportion.config import RunConfig
 from apportion.train import setup
 from apportion.train.callbacks import Watcher
-from apportion.train.cost_meter import CostMeter
+from apportion.train.measure.cost_meter import CostMeter
 from apportion.train.run import run_recipe
 
 WAYS = {

@@ -10,7 +10,7 @@ from apportion.policies.tiny import load_tiny
 from apportion.review import Item, load_reviewer, review_now
 from apportion.segment import segment
 from apportion.tasks import load_task
-from apportion.train.decorative import Decorative, decorative_share, labelled_steps
+from apportion.train.measure.decorative import Decorative, decorative_share, labelled_steps
 
 TASK = load_task("words")
 

@@ -12,7 +12,7 @@ from apportion.config import EditsConfig, RunConfig, resolve
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.tiny import build_model
 from apportion.records import RunDirectory, read_kind
-from apportion.train.edit_source import read_edits, supervised_rows
+from apportion.train.offline.edit_source import read_edits, supervised_rows
 from tests.train.edits_setup import TASK, write_source
 from tests.train.tiny_setup import make_tokenizer
 
@@ -113,7 +113,7 @@ def test_dpo_loss_by_hand(source, policy, tmp_path):
     from datasets import Dataset
     from trl import DPOConfig
 
-    from apportion.train.preference import dpo_trainer, preference_rows
+    from apportion.train.offline.preference import dpo_trainer, preference_rows
 
     found = read_edits(str(source))
     rows = preference_rows(policy, found.pairs)
@@ -147,7 +147,7 @@ def logp(policy, row, side):
 
 
 def test_a_chat_policy_gets_messages(policy, source):
-    from apportion.train.preference import preference_rows
+    from apportion.train.offline.preference import preference_rows
 
     policy.chat = True
     row = preference_rows(policy, read_edits(str(source)).pairs)[0]

@@ -13,15 +13,15 @@ from apportion.policies import load_policy
 from apportion.policies.stacked import StackedWeights
 from apportion.policies.tiny import build_model
 from apportion.tasks import load_task
-from apportion.train import evolution_update
-from apportion.train.evolution import with_adapter
-from apportion.train.evolution_update import EvolutionLearner
-from apportion.train.fitness import Fitness, LikelihoodReward, OutcomeReward
-from apportion.train.noise import Member, draw, members
-from apportion.train.perturbed import PerturbedWeights
-from apportion.train.references import log_likelihood, reference_rows
+from apportion.train.evolution import evolution_update
+from apportion.train.evolution.arm import with_adapter
+from apportion.train.evolution.evolution_update import EvolutionLearner
+from apportion.train.evolution.fitness import Fitness, LikelihoodReward, OutcomeReward
+from apportion.train.evolution.noise import Member, draw, members
+from apportion.train.evolution.perturbed import PerturbedWeights
+from apportion.train.evolution.references import log_likelihood, reference_rows
+from apportion.train.evolution.shaping import shape
 from apportion.train.run import run_recipe
-from apportion.train.shaping import shape
 from tests.train.tiny_setup import make_tokenizer
 
 TASK = {"kind": "words", "operations": [1, 1]}

@@ -8,7 +8,7 @@ pytest.importorskip("trl")
 
 from apportion import UserError
 from apportion.config import RunConfig
-from apportion.train.alarm import CollapseAlarm
+from apportion.train.measure.alarm import CollapseAlarm
 from apportion.train.run import run_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -12,9 +12,9 @@ from apportion.config import RunConfig
 from apportion.policies import load_policy
 from apportion.tasks import load_task
 from apportion.trace import Problem
-from apportion.train.answer_logprob import answer_logprob
-from apportion.train.flow_learner import FlowLearner
-from apportion.train.flow_reasoning import along, answers_of, flow_policy
+from apportion.train.latent.flow_learner import FlowLearner
+from apportion.train.latent.flow_reasoning import along, answers_of, flow_policy
+from apportion.train.measure.answer_logprob import answer_logprob
 from apportion.train.run import run_recipe
 
 _TASK = {"kind": "sums", "operations": [1, 2], "terms": [1, 9], "largest": 60}

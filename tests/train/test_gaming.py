@@ -9,8 +9,8 @@ pytest.importorskip("torch")
 from apportion import Problem, Rollout
 from apportion.detect import DETECTORS, Norm, norm_for
 from apportion.segment import segment
-from apportion.train.gaming import gaming_metrics
-from apportion.train.gaming_alarm import WINDOW, GamingAlarm
+from apportion.train.grpo.gaming import gaming_metrics
+from apportion.train.measure.gaming_alarm import WINDOW, GamingAlarm
 from tests.train.test_batch import credited
 
 STEPS = [{"text": "pens 3 * 4 = 12"}, {"text": "in all 12 + 5 = 17"}]
@@ -134,7 +134,7 @@ def test_groups_of_equal_outcomes_have_no_scale():
     desk = credited([RIGHT, RIGHT], [1.0, 1.0], "outcome")
     desk_metrics = {k for k in desk.metrics if k.startswith("credit/")}
     assert {"credit/unkept", "credit/scale"} <= desk_metrics
-    from apportion.train.side_effects import side_effects
+    from apportion.train.grpo.side_effects import side_effects
 
     equal = side_effects(desk.rollouts, [(s, 0.0) for s in desk.samples], desk.credits)
     assert "credit/scale" not in equal

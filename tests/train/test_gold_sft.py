@@ -8,7 +8,7 @@ from apportion.policies import load_policy
 from apportion.records import RunDirectory, read_kind
 from apportion.tasks import load_task
 from apportion.train.arm import run_arm
-from apportion.train.gold_sft import gold_rows
+from apportion.train.offline.gold_sft import gold_rows
 
 TASK = {"kind": "sums", "operations": [2, 2], "terms": [1, 9], "largest": 60}
 

@@ -11,8 +11,8 @@ from apportion.config import RunConfig
 from apportion.report.signals import per_rollout
 from apportion.stats import unpaired_bootstrap
 from apportion.tasks import load_task
-from apportion.train.gap import gap_metrics
-from apportion.train.gradient_signal import GradientSignal
+from apportion.train.measure.gap import gap_metrics
+from apportion.train.measure.gradient_signal import GradientSignal
 from tests.train.test_latent import make_config
 
 
@@ -92,7 +92,7 @@ class Remembers:
 
 
 def test_the_gap_of_a_policy_that_learned_by_heart():
-    from apportion.train.evaluate import score_rollouts
+    from apportion.train.measure.evaluate import score_rollouts
 
     task = load_task({"kind": "sums"})
     policy = Remembers(task)

@@ -17,10 +17,10 @@ from apportion.policies.hindsight import Chain, velocities
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
 from apportion.trace import Problem
-from apportion.train.evaluate import score_rollouts
+from apportion.train.grpo.helper_alarm import HelperAlarm, correlation_within
+from apportion.train.grpo.hindsight_source import HindsightSource
 from apportion.train.helper import cut, reference
-from apportion.train.helper_alarm import HelperAlarm, correlation_within
-from apportion.train.hindsight_source import HindsightSource
+from apportion.train.measure.evaluate import score_rollouts
 from apportion.train.row_learner import RowLearner
 from apportion.train.run import run_recipe
 from apportion.train.supervised import Row

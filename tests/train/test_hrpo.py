@@ -11,9 +11,9 @@ from apportion.config.latent_methods import HrpoMethod
 from apportion.errors import UserError
 from apportion.policies.latent.gradient import Bptt
 from apportion.policies.latent.policy import LatentPolicy
-from apportion.train.latent_methods import load_learning
-from apportion.train.latent_methods.example import Example, Target
-from apportion.train.latent_methods.hrpo import Hrpo
+from apportion.train.latent.methods import load_learning
+from apportion.train.latent.methods.example import Example, Target
+from apportion.train.latent.methods.hrpo import Hrpo
 from tests.policies.latent.small import latent, llama
 from tests.train.agent.toy import Tokenizer
 
@@ -86,7 +86,7 @@ def test_the_gradient_is_that_of_the_expected_outcome(policy, monkeypatch):
     # Against the zero return of a partner the advantage of a group of two is half the return, so
     # weighting each way by its chance gives half the gradient; all ways are one batch.
     monkeypatch.setattr(
-        "apportion.train.latent_methods.hrpo.group_advantages",
+        "apportion.train.latent.methods.hrpo.group_advantages",
         lambda outcomes, group, *, scale: torch.tensor(outcomes, dtype=torch.float64),
     )
     rows = [target() for _ in ways]
@@ -180,7 +180,7 @@ def settings(**changes):
 def test_with_a_carry_of_nearly_one_it_writes_what_the_text_policy_writes():
     from apportion.policies import load_policy
     from apportion.tasks import load_task
-    from apportion.train.latent import latent_policy
+    from apportion.train.latent.arm import latent_policy
 
     task = {"kind": "sums", "operations": [3, 5], "terms": [1, 9], "largest": 60}
     problems = load_task(task).problems("test", 6, 0)
@@ -232,7 +232,7 @@ def test_a_whole_run(tmp_path):
 )
 def test_settings_that_do_not_fit(changes, complaint):
     from apportion.tasks import load_task
-    from apportion.train.latent import latent_policy
+    from apportion.train.latent.arm import latent_policy
 
     config = settings(**changes)
     with pytest.raises(UserError, match=complaint):

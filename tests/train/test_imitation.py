@@ -11,9 +11,9 @@ from apportion.policies import load_policy
 from apportion.tasks import load_task
 from apportion.trace import Consensus, Rollout, StepConsensus
 from apportion.train import CreditGRPOTrainer
-from apportion.train.batch import CreditedBatch
-from apportion.train.imitation import Chain, imitation_loss, imitation_tensors
-from apportion.train.imitators import EditedChains, load_imitator, right_chains
+from apportion.train.grpo.batch import CreditedBatch
+from apportion.train.grpo.imitation import Chain, imitation_loss, imitation_tensors
+from apportion.train.grpo.imitators import EditedChains, load_imitator, right_chains
 from tests.train.tiny_setup import largest_difference, make_trainer, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -12,7 +12,7 @@ from apportion.tasks import load_task
 
 torch = pytest.importorskip("torch")
 
-from apportion.train.judge import (  # noqa: E402
+from apportion.train.voices.judge import (  # noqa: E402
     answer_text,
     judge_rows,
     make_chat,
@@ -63,17 +63,19 @@ def test_what_is_taught_is_read_as_the_truth(form):
         assert [v.wrong for v in reading.verdicts] == [bool(v.wrong) for v in case.truth]
 
 
-def test_with_reasons_a_label_comes_after_the_step_as_it_ought_to_be():
+def test_with_reasons_a_label_comes_after_the_step_as_it_is_and_as_it_ought_to_be():
     by_kind = {case.kind: case for case in task_cases(load_task(SUMS), problems=1)}
     clean, slip = by_kind["clean"], by_kind["wrong_arithmetic"]
     lines = [step.text(clean.item.text).strip() for step in clean.steps]
     wrong = next(i for i, verdict in enumerate(slip.truth) if verdict.wrong)
     told = json.loads(answer_text("steps", slip, reasons=True))["steps"]
     assert list(told[0]) == ["step", "reason", "label"]
-    assert told[wrong]["reason"] == lines[wrong] != slip.steps[wrong].text(slip.item.text).strip()
-    others = [i for i in range(len(told)) if i != wrong]
-    shown = [slip.steps[i].text(slip.item.text).strip() for i in others]
-    assert [told[i]["reason"] for i in others] == shown
+    shown = [step.text(slip.item.text).strip() for step in slip.steps]
+    ought = [lines[i] if i == wrong else shown[i] for i in range(len(shown))]
+    assert shown[wrong] != lines[wrong]
+    assert [verdict["reason"] for verdict in told] == [
+        f"{one}; {other}" for one, other in zip(shown, ought, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("reasons", [False, True])
@@ -86,7 +88,8 @@ def test_an_outcome_judge_says_whether_the_answer_is_right(chat, reasons):
     for case, row in zip(cases, rows, strict=True):
         told = json.loads(chat.decode(row.completion)[0])
         assert told.pop("right") is (case.item.outcome == 1.0)
-        solution = {"analysis": task.gold_completion(case.item.problem)}
+        stated = case.item.text.rsplit("\n", 1)[1]
+        solution = {"analysis": f"{task.gold_completion(case.item.problem)}\n{stated}"}
         assert told == (solution if reasons else {})
 
 
@@ -137,7 +140,7 @@ def test_refusals(chat, tmp_path):
         judge_rows(chat, load_task("parity"), JudgeConfig(), seed=0)
 
 
-def test_a_policy_without_a_chat_template_gets_one(tmp_path):
+def test_a_policy_without_a_chat_template_gets_one_and_tokens_for_what_is_said_often(tmp_path):
     from apportion.policies.tiny import load_tiny
     from apportion.review.local_model import chat_ids, chat_policy
 
@@ -146,4 +149,7 @@ def test_a_policy_without_a_chat_template_gets_one(tmp_path):
     policy.save(tmp_path)
     messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "1 + 2"}]
     loaded = chat_policy(str(tmp_path))
+    told = '{"steps": [{"step": 0, "reason": "so 1 + 2 = 3", "label": "useful"}]}'
+    ids = loaded.tokenizer(told)["input_ids"]
+    assert loaded.decode(ids)[0] == told and len(ids) < 20
     assert loaded.tokenizer.decode(chat_ids(loaded, messages)) == "a\n1 + 2\n"

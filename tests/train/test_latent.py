@@ -12,9 +12,9 @@ from apportion.policies import load_policy
 from apportion.policies.tiny import build_model
 from apportion.tasks import load_task
 from apportion.train.draws import batches
-from apportion.train.latent import latent_policy
-from apportion.train.latent_methods.example import examples_of
-from apportion.train.latent_update import LatentLearner
+from apportion.train.latent.arm import latent_policy
+from apportion.train.latent.latent_update import LatentLearner
+from apportion.train.latent.methods.example import examples_of
 from apportion.train.run import run_recipe
 from tests.train.tiny_setup import make_tokenizer
 

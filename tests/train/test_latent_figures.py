@@ -3,7 +3,7 @@
 import pytest
 
 from apportion import Problem, Rollout
-from apportion.train.latent_figures import latent_figures, rank_correlation
+from apportion.train.measure.latent_figures import latent_figures, rank_correlation
 
 
 def rollout(steps, operations=None):

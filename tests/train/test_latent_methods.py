@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from apportion.config.latent_methods import HaltingMethod
-from apportion.train.latent_methods.codi import distance_of
-from apportion.train.latent_methods.halting import expected_loss
-from apportion.train.latent_methods.outcome import group_advantages
-from apportion.train.latent_methods.stop_bit import surrogate
+from apportion.train.latent.methods.codi import distance_of
+from apportion.train.latent.methods.halting import expected_loss
+from apportion.train.latent.methods.outcome import group_advantages
+from apportion.train.latent.methods.stop_bit import surrogate
 
 
 def test_the_expected_loss_is_the_recursion():

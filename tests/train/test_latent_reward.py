@@ -8,12 +8,12 @@ from apportion.config.latent_methods import OutcomeMethod
 from apportion.policies.reward_model import RewardModel
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
-from apportion.train.latent import latent_policy
-from apportion.train.latent_methods import load_learning
-from apportion.train.latent_methods.example import examples_of
-from apportion.train.latent_methods.outcome import Outcome
-from apportion.train.latent_methods.reward import CompletionReward
-from apportion.train.latent_update import LatentLearner
+from apportion.train.latent.arm import latent_policy
+from apportion.train.latent.latent_update import LatentLearner
+from apportion.train.latent.methods import load_learning
+from apportion.train.latent.methods.example import examples_of
+from apportion.train.latent.methods.outcome import Outcome
+from apportion.train.latent.methods.reward import CompletionReward
 
 TASK = {"kind": "sums", "operations": [2, 3], "terms": [1, 9], "largest": 60}
 HYBRID = {"kind": "hrpo", "sampled": True, "low": 0.99, "high": 0.999}

@@ -9,10 +9,10 @@ from apportion import UserError
 from apportion.config import RunConfig
 from apportion.policies import load_policy
 from apportion.tasks import load_task
-from apportion.train.latent import latent_policy
-from apportion.train.latent_methods import load_learning
-from apportion.train.latent_methods.example import examples_of
-from apportion.train.latent_update import LatentLearner
+from apportion.train.latent.arm import latent_policy
+from apportion.train.latent.latent_update import LatentLearner
+from apportion.train.latent.methods import load_learning
+from apportion.train.latent.methods.example import examples_of
 from apportion.train.run import run_recipe
 
 TASK = {"kind": "sums", "operations": [1, 2], "terms": [1, 9], "largest": 60}

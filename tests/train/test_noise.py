@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from apportion import UserError
-from apportion.train.noise import draw, members
-from apportion.train.shaping import shape
+from apportion.train.evolution.noise import draw, members
+from apportion.train.evolution.shaping import shape
 
 TASK = {"kind": "words", "operations": [1, 1]}
 

@@ -13,10 +13,10 @@ from apportion import UserError
 from apportion.config import RunConfig
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
-from apportion.train.chain_learner import ChainLearner
-from apportion.train.chain_loop import Draw
-from apportion.train.posterior import Posterior, weigh
 from apportion.train.run import run_recipe
+from apportion.train.self_training.chain_learner import ChainLearner
+from apportion.train.self_training.chain_loop import Draw
+from apportion.train.self_training.posterior import Posterior, weigh
 
 _TASK = {"kind": "sums", "operations": [1, 2], "terms": [1, 9], "largest": 60}
 

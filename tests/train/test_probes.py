@@ -12,9 +12,9 @@ from apportion.config import RunConfig, check_parts, resolve
 from apportion.errors import UserError
 from apportion.policies.tiny import load_tiny
 from apportion.records import RunDirectory, read_kind
-from apportion.train import rewards
 from apportion.train.arm import run_arm
-from apportion.train.probes import undisturbed
+from apportion.train.grpo import rewards
+from apportion.train.measure.probes import undisturbed
 
 TASK = {"kind": "sums", "operations": [2, 2], "terms": [1, 9], "largest": 60}
 MEASURES = ["early_answering", {"name": "step_deletion", "steps": 2}]

@@ -12,7 +12,7 @@ from apportion import UserError
 from apportion.policies import load_policy
 from apportion.policies.reviewer_token import reviewer_token, token_names
 from apportion.tasks import load_task
-from apportion.train.reviewer_tokens import add_reviewer_tokens, remove_reviewer_tokens
+from apportion.train.voices.reviewer_tokens import add_reviewer_tokens, remove_reviewer_tokens
 
 NAMES = ["terse", "checked"]
 PROMPT = "3 + 4 - 2\n"

@@ -15,8 +15,8 @@ from apportion.policies.scripted import ScriptedPolicy
 from apportion.records import RunDirectory, read_kind
 from apportion.review import load_reviewer
 from apportion.tasks import load_task
-from apportion.train.batch import ReviewDesk
-from apportion.train.reviewer_value import Measured, ReviewerValue, sampled_accuracy
+from apportion.train.grpo.batch import ReviewDesk
+from apportion.train.grpo.reviewer_value import Measured, ReviewerValue, sampled_accuracy
 from tests.train.test_batch import credited
 
 

@@ -12,7 +12,7 @@ from apportion.policies.tiny import build_model, load_tiny
 from apportion.records import RunDirectory
 from apportion.tasks import load_task
 from apportion.trace import Problem
-from apportion.train.model_reward import ProxyReward
+from apportion.train.grpo.model_reward import ProxyReward
 from apportion.train.reward_fit import Graded, RewardModelLearner, measure, squared_error
 from apportion.train.reward_model import good_answers
 from apportion.train.run import run_recipe

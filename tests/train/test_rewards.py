@@ -5,7 +5,7 @@ from apportion.config import RunConfig
 from apportion.config.reward import RewardConfig
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
-from apportion.train.rewards import reward_functions
+from apportion.train.grpo.rewards import reward_functions
 
 
 def test_outcome_is_the_default_and_scores_every_completion():

@@ -7,7 +7,7 @@ from apportion import UserError
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.tiny import build_model
 from apportion.trace import Edit, EditSpan, Problem, Rollout
-from apportion.train.chain_rows import IGNORED, ChainRow, edit_row, sampled_row, weighted
+from apportion.train.offline.chain_rows import IGNORED, ChainRow, edit_row, sampled_row, weighted
 from tests.train.tiny_setup import largest_difference, make_tokenizer, weights
 
 ROWS = [
@@ -72,7 +72,7 @@ def by_hand(model, rows):
 
 
 def test_the_loss_is_the_weighted_sum_over_the_number_of_tokens(policy, tmp_path):
-    from apportion.train.sft import WeightedSFTTrainer
+    from apportion.train.offline.sft import WeightedSFTTrainer
 
     trainer = make(WeightedSFTTrainer, policy, tmp_path, ROWS)
     total, count = by_hand(policy.model, ROWS)
@@ -89,7 +89,7 @@ def test_the_loss_is_the_weighted_sum_over_the_number_of_tokens(policy, tmp_path
 def test_weights_of_one_are_the_stock_trainer_to_the_bit(tokenizer, tmp_path, accumulate):
     from trl import SFTTrainer
 
-    from apportion.train.sft import WeightedSFTTrainer
+    from apportion.train.offline.sft import WeightedSFTTrainer
 
     found = []
     for cls, drop in ((SFTTrainer, True), (WeightedSFTTrainer, False), (WeightedSFTTrainer, True)):
@@ -109,7 +109,7 @@ def test_weights_of_one_are_the_stock_trainer_to_the_bit(tokenizer, tmp_path, ac
 
 
 def test_weights_change_what_is_learned(tokenizer, tmp_path):
-    from apportion.train.sft import WeightedSFTTrainer
+    from apportion.train.offline.sft import WeightedSFTTrainer
 
     rows = [
         {"input_ids": [5, 9], "labels": [-100, 9], "loss_weights": [0, 1.9]},
@@ -126,7 +126,7 @@ def test_weights_change_what_is_learned(tokenizer, tmp_path):
 
 
 def test_truncated_rows_keep_their_weights_in_place(policy, tmp_path):
-    from apportion.train.sft import WeightedSFTTrainer
+    from apportion.train.offline.sft import WeightedSFTTrainer
 
     trainer = make(WeightedSFTTrainer, policy, tmp_path, ROWS, max_length=3)
     batch = trainer.data_collator([trainer.train_dataset[0]])
@@ -135,7 +135,7 @@ def test_truncated_rows_keep_their_weights_in_place(policy, tmp_path):
 
 
 def test_packing_is_refused(policy, tmp_path):
-    from apportion.train.sft import WeightedSFTTrainer
+    from apportion.train.offline.sft import WeightedSFTTrainer
 
     with pytest.raises(UserError, match="loss weights do not go with packing"):
         make(WeightedSFTTrainer, policy, tmp_path, ROWS, padding_free=True, max_length=None)

@@ -14,8 +14,8 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.side_helper import beside, side_prompt
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
-from apportion.train.cost_meter import CostMeter
 from apportion.train.helper import Helper, cut
+from apportion.train.measure.cost_meter import CostMeter
 from apportion.train.row_learner import RowLearner
 from apportion.train.supervised import Row
 from tests.train.test_helper import _toy

@@ -13,9 +13,9 @@ from apportion.credit import METHODS, Group, Method, Sample, TokenCredit, load_m
 from apportion.credit.apply import credit_rollouts, to_sample
 from apportion.errors import UserError
 from apportion.trace import Problem, Rollout, Step
-from apportion.train import signals
-from apportion.train.batch import Batch, CreditedBatch
-from apportion.train.signals import Measured
+from apportion.train.grpo import signals
+from apportion.train.grpo.batch import Batch, CreditedBatch
+from apportion.train.grpo.signals import Measured
 
 
 class Doubled(Method):

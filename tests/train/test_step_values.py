@@ -16,9 +16,9 @@ from apportion.policies.tiny import load_tiny
 from apportion.segment import segment
 from apportion.tasks import load_task
 from apportion.trace import Problem, Rollout, Step
-from apportion.train.evaluate import score_rollouts
-from apportion.train.signals import load_signals
-from apportion.train.step_values import Continuations, cut_at_choices, with_answer
+from apportion.train.grpo.signals import load_signals
+from apportion.train.grpo.step_values import Continuations, cut_at_choices, with_answer
+from apportion.train.measure.evaluate import score_rollouts
 
 _TASK = {"kind": "sums", "operations": [2, 2], "terms": [1, 9], "largest": 60}
 

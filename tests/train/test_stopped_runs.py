@@ -8,7 +8,7 @@ from apportion.config import RunConfig
 
 pytest.importorskip("torch")
 
-from apportion.train.alarm import CollapseAlarm
+from apportion.train.measure.alarm import CollapseAlarm
 from apportion.train.run import run_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -17,10 +17,10 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.tiny import build_model, load_tiny
 from apportion.policies.token_head import TokenHead
 from apportion.tasks import load_task
-from apportion.train.batch import CreditedBatch
-from apportion.train.evaluate import score_rollouts
-from apportion.train.signals import load_signals
-from apportion.train.token_model import Seen, TokenLearner, balanced, outcome_loss, value_loss
+from apportion.train.grpo.batch import CreditedBatch
+from apportion.train.grpo.signals import load_signals
+from apportion.train.grpo.token_model import Seen, TokenLearner, balanced, outcome_loss, value_loss
+from apportion.train.measure.evaluate import score_rollouts
 from tests.train.tiny_setup import make_tokenizer
 
 _TASK = {"kind": "sums", "operations": [2, 2], "terms": [1, 9], "largest": 60}

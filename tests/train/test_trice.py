@@ -7,9 +7,9 @@ import torch
 
 from apportion import UserError
 from apportion.config import RunConfig, check_parts
-from apportion.train.chain_learner import ChainLearner
-from apportion.train.chain_memory import graded
 from apportion.train.run import run_recipe
+from apportion.train.self_training.chain_learner import ChainLearner
+from apportion.train.self_training.chain_memory import graded
 from tests.train.test_latent import start  # noqa: F401
 
 

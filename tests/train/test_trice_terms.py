@@ -5,7 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from apportion.train.trice_terms import Term, gradient_terms, leave_one_out, systematic
+from apportion.train.self_training.trice_terms import (
+    Term,
+    gradient_terms,
+    leave_one_out,
+    systematic,
+)
 
 PRIOR = np.array([0.2, 0.1, 0.4, 0.3])  # p(z | x) of four chains
 RIGHT = np.array([True, True, False, False])

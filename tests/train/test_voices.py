@@ -15,10 +15,10 @@ from apportion.records import read_kind
 from apportion.review import load_reviewer
 from apportion.tasks import load_task
 from apportion.trace import Step
-from apportion.train.persona import detection, train_persona
-from apportion.train.planted import SHORTCUT, PlantedChain, planted_chains
 from apportion.train.run import run_recipe
 from apportion.train.supervised import Row, fit, weighted_loss
+from apportion.train.voices.persona import detection, train_persona
+from apportion.train.voices.planted import SHORTCUT, PlantedChain, planted_chains
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -100,7 +100,7 @@ def _tested(
     from transformers.utils import logging
 
     from apportion.review.binding import as_language_model
-    from apportion.train.decorative import decorative_share, labelled_steps
+    from apportion.train.measure.decorative import decorative_share, labelled_steps
 
     logging.disable_progress_bar()
     built = as_language_model(load_policy(parse_spec(policy, "kind")), "of --policy")

@@ -10,11 +10,11 @@ from apportion.config.section import Section
 
 
 class AlarmConfig(Section):
-    """When to stop a collapsing run; see ``apportion.train.alarm.CollapseAlarm``.
+    """When to stop a collapsing run; see ``apportion.train.measure.alarm.CollapseAlarm``.
 
     ``gaming`` says what to do when completions begin to look like reasoning for its own sake: a
     detector's rate is ``gaming_rise`` above its start, or length ``gaming_growth`` times it; see
-    ``apportion.train.gaming_alarm.GamingAlarm``.
+    ``apportion.train.measure.gaming_alarm.GamingAlarm``.
     """
 
     enabled: bool = True

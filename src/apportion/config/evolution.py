@@ -14,7 +14,7 @@ class EvolutionConfig(Section):
     """Objective evolution: evolution strategies on the weights, without a gradient. An update
     tries ``population`` perturbations of standard deviation ``sigma`` on the same
     ``train.prompts_per_update`` problems and moves by ``train.learning_rate`` along the mean of
-    shaped reward times noise; see ``apportion.train.evolution_update``.
+    shaped reward times noise; see ``apportion.train.evolution.evolution_update``.
 
     ``reward`` "outcome" is the task's score, of the greedy completion or of ``samples``
     completions a problem; "likelihood" is the log-probability of a ``reference``, the gold

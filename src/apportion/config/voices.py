@@ -27,7 +27,7 @@ class JudgeConfig(Section):
     """Objective judge: the policy learns the verdicts on the errors that the task plants in
     ``problems`` problems, asked with ``prompt`` as the reviewer ``llm`` asks, and is measured on
     those of ``held_out`` others before and after. ``reasons``: it learns to think
-    first, and writes the step as it ought to be before a step's label, or the whole solution before
+    first, and writes a step as it is and as it ought to be before its label, or the solution before
     it says whether an answer is right."""
 
     prompt: str = "verdicts"

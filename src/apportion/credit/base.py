@@ -98,7 +98,7 @@ class Method(BaseModel):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the signals that samples must carry; see ``apportion.train.signals``."""
+        """Names of the signals that samples must carry; see ``apportion.train.grpo.signals``."""
         return ()
 
     def assign(self, group: Group) -> list[TokenCredit]:

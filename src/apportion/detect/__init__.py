@@ -1,7 +1,7 @@
 """Finds chains that look like reasoning: gaming of whoever pays for it. Text in, rates out.
 
 Nothing here knows what is right beyond the equations that can be read; whether a flagged step
-did anything is for the causal test (:func:`apportion.train.decorative.decorative_share`).
+did anything is for the causal test (:func:`apportion.train.measure.decorative.decorative_share`).
 """
 
 from __future__ import annotations

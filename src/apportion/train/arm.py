@@ -16,12 +16,12 @@ from apportion.tasks import load_task
 from apportion.train.callbacks import Watcher
 from apportion.train.draws import training_problems
 from apportion.train.finish import finish_arm
+from apportion.train.grpo.reviewer_value import ReviewerValue
+from apportion.train.grpo.rewards import reward_functions, reward_weights
+from apportion.train.grpo.signals import load_all, load_signals
 from apportion.train.progress import RunProgress
-from apportion.train.reviewer_value import ReviewerValue
-from apportion.train.rewards import reward_functions, reward_weights
 from apportion.train.rows import row_of_problem
 from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
-from apportion.train.signals import load_all, load_signals
 
 
 def run_arm(
@@ -37,15 +37,15 @@ def run_arm(
     Raises UserError where the configuration, the task or the policy cannot be used.
     """
     if config.objective in ("sft_on_edits", "dpo_on_edits"):
-        from apportion.train.edits import run_edits_arm
+        from apportion.train.offline.edits import run_edits_arm
 
         return run_edits_arm(config, seed, directory, progress=progress)
     if config.objective == "sft":
-        from apportion.train.gold_sft import run_sft_arm
+        from apportion.train.offline.gold_sft import run_sft_arm
 
         return run_sft_arm(config, seed, directory, progress=progress)
     if config.objective == "latent":
-        from apportion.train.latent import run_latent_arm
+        from apportion.train.latent.arm import run_latent_arm
 
         return run_latent_arm(config, seed, directory, progress=progress)
     if config.objective == "agent":
@@ -53,19 +53,19 @@ def run_arm(
 
         return run_agent_arm(config, seed, directory, progress=progress)
     if config.objective == "flow":
-        from apportion.train.flow_reasoning import run_flow_arm
+        from apportion.train.latent.flow_reasoning import run_flow_arm
 
         return run_flow_arm(config, seed, directory, progress=progress)
     if config.objective == "evolution":
-        from apportion.train.evolution import run_evolution_arm
+        from apportion.train.evolution.arm import run_evolution_arm
 
         return run_evolution_arm(config, seed, directory, progress=progress)
     if config.objective in ("trice", "star", "rejection", "em"):
-        from apportion.train.chain_loop import run_chains_arm
+        from apportion.train.self_training.chain_loop import run_chains_arm
 
         return run_chains_arm(config, seed, directory, progress=progress)
     if config.objective in ("persona", "judge", "reviewer_tokens"):
-        from apportion.train.voices import run_voices_arm
+        from apportion.train.voices.arm import run_voices_arm
 
         return run_voices_arm(config, seed, directory, cache=cache, progress=progress)
     if config.objective == "reward_model":
@@ -102,8 +102,8 @@ def _trainer(arm: Arm, cache: ReviewCache | None) -> tuple[Any, Any, Any]:
     from datasets.utils.logging import disable_progress_bar
     from transformers import PrinterCallback
 
-    from apportion.train.imitators import load_imitator
-    from apportion.train.trl import CreditGRPOTrainer
+    from apportion.train.grpo.imitators import load_imitator
+    from apportion.train.grpo.trl import CreditGRPOTrainer
 
     disable_progress_bar()
     config, seed, task, policy, directory, progress = arm

@@ -7,14 +7,14 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from apportion.train.alarm import CollapseAlarm
-from apportion.train.batch import CreditedBatch
-from apportion.train.cost_meter import CostMeter
-from apportion.train.evaluate import Evaluation, answer_marker, evaluate
-from apportion.train.gaming_alarm import GamingAlarm
-from apportion.train.gradient_signal import GradientSignal
+from apportion.train.grpo.batch import CreditedBatch
 from apportion.train.likelihood.alarm import ChainAlarm
-from apportion.train.probes import TrainingProbes
+from apportion.train.measure.alarm import CollapseAlarm
+from apportion.train.measure.cost_meter import CostMeter
+from apportion.train.measure.evaluate import Evaluation, answer_marker, evaluate
+from apportion.train.measure.gaming_alarm import GamingAlarm
+from apportion.train.measure.gradient_signal import GradientSignal
+from apportion.train.measure.probes import TrainingProbes
 from apportion.train.setup import Arm
 
 # TRL's log names and ours.

@@ -8,12 +8,12 @@ from typing import Any
 from apportion.review.cache import ReviewCache
 from apportion.tasks import Task, load_task
 from apportion.train.callbacks import Watcher
-from apportion.train.evaluate import Evaluation, answer_marker, as_json, evaluate
-from apportion.train.gap import gap_metrics
-from apportion.train.probes import TrainingProbes
+from apportion.train.grpo.signals import SignalSource, alarm_of, save_all
+from apportion.train.measure.evaluate import Evaluation, answer_marker, as_json, evaluate
+from apportion.train.measure.gap import gap_metrics
+from apportion.train.measure.probes import TrainingProbes
 from apportion.train.setup import Arm
 from apportion.train.showcase import write_showcase
-from apportion.train.signals import SignalSource, alarm_of, save_all
 
 
 def finish_arm(

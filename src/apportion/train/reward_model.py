@@ -15,8 +15,8 @@ from apportion.tasks import Task, load_task
 from apportion.tasks.base import Split
 from apportion.trace import Problem, Rollout
 from apportion.train.draws import in_turn, training_problems
-from apportion.train.evaluate import sample_scored
 from apportion.train.loop import run_updates
+from apportion.train.measure.evaluate import sample_scored
 from apportion.train.progress import RunProgress
 from apportion.train.reward_fit import Graded, RewardModelLearner, measure
 from apportion.train.setup import Arm, prepare, resume_point, trainable_policy

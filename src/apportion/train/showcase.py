@@ -18,8 +18,8 @@ from apportion.review.cross_examine import review_in_rounds_now
 from apportion.review.panel import Item
 from apportion.segment import segment
 from apportion.tasks import Task
-from apportion.train.evaluate import sample_scored
-from apportion.train.signals import SignalSource, load_signals
+from apportion.train.grpo.signals import SignalSource, load_signals
+from apportion.train.measure.evaluate import sample_scored
 
 
 def write_showcase(

@@ -18,7 +18,7 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.tiny import build_model, load_tiny, train_tokenizer
 from apportion.tasks import Task
 from apportion.trace import Problem
-from apportion.train.evaluate import greedy_accuracy
+from apportion.train.measure.evaluate import greedy_accuracy
 
 
 def warm_start(

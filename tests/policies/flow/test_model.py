@@ -14,7 +14,7 @@ from apportion.policies.flow.policy import FlowPolicy
 from apportion.policies.latent.batch import pad_batch
 from apportion.policies.tiny import load_tiny
 from apportion.tasks import load_task
-from apportion.train.flow_learner import losses, steepest
+from apportion.train.latent.flow_learner import losses, steepest
 
 _PAD = 0
 

@@ -89,7 +89,7 @@ def test_the_number_of_steps_can_be_changed_when_loading(words, tmp_path):
 
 
 def test_an_evaluation_works_on_it(words):
-    from apportion.train.evaluate import evaluate
+    from apportion.train.measure.evaluate import evaluate
 
     found = evaluate(tiny(), words, words.problems("validation", 4, 0), samples=2, ks=(1, 2))
     assert found.metrics["eval/accuracy"].n == 4 and "eval/pass@2" in found.metrics

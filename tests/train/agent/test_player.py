@@ -8,7 +8,7 @@ import torch
 from apportion.errors import UserError
 from apportion.train.agent.learner import gradient_variance, group_losses
 from apportion.train.agent.player import Player, choose
-from apportion.train.latent_methods.outcome import group_advantages
+from apportion.train.latent.methods.outcome import group_advantages
 from tests.train.agent.toy import ENDINGS, TOKENS, Game, options, policy, problem, slow_probability
 
 WAYS = list(ENDINGS)

@@ -18,7 +18,7 @@ from apportion.errors import UserError
 from apportion.trace import Problem
 from apportion.train.agent.player import Episode, Player
 from apportion.train.checkpoints import load_optimisation, save_optimisation
-from apportion.train.latent_methods.outcome import group_advantages
+from apportion.train.latent.methods.outcome import group_advantages
 
 _STATE = "agent_state.pt"
 

@@ -17,10 +17,10 @@ from apportion.train.agent.imitate import agent_policy, imitate
 from apportion.train.agent.learner import AgentLearner
 from apportion.train.agent.player import Episode, Player
 from apportion.train.callbacks import Watcher
-from apportion.train.cost_meter import CostMeter
 from apportion.train.draws import in_turn, training_problems
-from apportion.train.evaluate import Evaluation
 from apportion.train.loop import run_updates
+from apportion.train.measure.cost_meter import CostMeter
+from apportion.train.measure.evaluate import Evaluation
 from apportion.train.progress import RunProgress
 from apportion.train.setup import Arm, prepare, resume_point
 

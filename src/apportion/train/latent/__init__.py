@@ -1,0 +1,1 @@
+"""Thinking in vectors, learned from answers by backpropagation through time or by a flow."""

@@ -1,0 +1,1 @@
+"""Training on chains that were written before: gold solutions and edited chains."""

@@ -1,0 +1,1 @@
+"""Training on chains of the policy's own that reach the right answer."""

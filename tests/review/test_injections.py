@@ -5,7 +5,7 @@ import json
 import pytest
 
 from apportion.review.injections import (
-    WrongAnswer,
+    Answer,
     injected,
     measure_injections,
     shipped_injections,
@@ -13,7 +13,7 @@ from apportion.review.injections import (
 from tests.review.endpoint import says, serving
 from tests.review.helpers import CHAIN, llm, problem
 
-WRONG = WrongAnswer(problem(), CHAIN.replace("#### 22", "#### 23"), CHAIN.index("####"))
+WRONG = Answer(problem(), CHAIN.replace("#### 22", "#### 23"), CHAIN.index("####"))
 
 
 def grades(right):

@@ -132,10 +132,27 @@ def test_the_verdicts_are_learned(chat, tmp_path):
     assert after.failed.value < 0.2 and after.youden is not None
 
 
+def test_half_of_the_answers_carry_an_injection_and_keep_their_truth(chat):
+    task = load_task(SUMS)
+    asked = {"prompt": "bare_outcome", "problems": 20, "reasons": True}
+    plain = judge_rows(chat, task, JudgeConfig(**asked), seed=0)
+    hardened = judge_rows(chat, task, JudgeConfig(**asked, injections=["pity", "bribe"]), seed=0)
+    texts = [chat.tokenizer.decode(row.prompt) for row in hardened]
+    pity, bribe = ("lose my place" in text for text in texts), ["rated highest" in t for t in texts]
+    carrying = [any(pair) for pair in zip(pity, bribe, strict=True)]
+    assert 0.3 < sum(carrying) / len(texts) < 0.7 and any(bribe) and not all(bribe)
+    assert any("] I will lose my place" in text for text in texts)
+    assert [row.completion for row in hardened] == [row.completion for row in plain]
+
+
 def test_refusals(chat, tmp_path):
     task = load_task(SUMS)
     with pytest.raises(UserError, match="asks for an answer of the form free"):
         judge_rows(chat, task, JudgeConfig(prompt="free"), seed=0)
+    with pytest.raises(UserError, match=r"no shipped injection 'pitty' \(did you mean 'pity'\?\)"):
+        judge_rows(chat, task, JudgeConfig(prompt="bare_outcome", injections=["pitty"]), seed=0)
+    with pytest.raises(UserError, match="a text that is no step has no truth"):
+        judge_rows(chat, task, JudgeConfig(prompt="bare", injections=["pity"]), seed=0)
     with pytest.raises(UserError, match="task parity plants no errors"):
         judge_rows(chat, load_task("parity"), JudgeConfig(), seed=0)
 

@@ -28,10 +28,12 @@ class JudgeConfig(Section):
     ``problems`` problems, asked with ``prompt`` as the reviewer ``llm`` asks, and is measured on
     those of ``held_out`` others before and after. ``reasons``: it learns to think
     first, and writes a step as it is and as it ought to be before its label, or the solution before
-    it says whether an answer is right."""
+    it says whether an answer is right. ``injections`` are names of shipped texts that try to talk a
+    grader into something: half of the answers that it learns from carry one of them."""
 
     prompt: str = "verdicts"
     reasons: bool = False
+    injections: list[str] = Field(default_factory=list)
     problems: int = Field(default=500, ge=1)
     updates: int = Field(default=200, ge=1)
     batch_size: int = Field(default=8, ge=1)

@@ -19,8 +19,8 @@ from apportion.trace import Problem, Review
 Place = Literal["reasoning", "answer"]
 
 
-class WrongAnswer(NamedTuple):
-    """A completion whose final answer is wrong; ``reasoning_end`` is where its reasoning stops."""
+class Answer(NamedTuple):
+    """A completion; ``reasoning_end`` is where its reasoning stops."""
 
     problem: Problem
     text: str
@@ -48,13 +48,14 @@ def shipped_injections() -> dict[str, str]:
 
 def measure_injections(
     grader: Reviewer,
-    wrong: Sequence[WrongAnswer],
+    wrong: Sequence[Answer],
     *,
     injections: Mapping[str, str] | None = None,
     place: Place = "answer",
 ) -> Injected:
     """Put every injection into every wrong answer, at the end of its reasoning or after its answer,
-    and ask the grader, which is never told the outcome. Intervals are Wilson's, 95 %.
+    and ask the grader, which is never told the outcome. ``injections`` are texts by name, the
+    shipped ones unless given: harmless ones are the control. Intervals are Wilson's, 95 %.
     """
     texts = shipped_injections() if injections is None else dict(injections)
     plain = _graded(grader, [(one.problem, one.text, one.reasoning_end) for one in wrong])
@@ -73,7 +74,7 @@ def measure_injections(
     )
 
 
-def injected(one: WrongAnswer, text: str, place: Place) -> tuple[Problem, str, int]:
+def injected(one: Answer, text: str, place: Place) -> tuple[Problem, str, int]:
     """Problem, completion with the injection, and the new end of its reasoning."""
     problem, whole, end = one
     if place == "answer":

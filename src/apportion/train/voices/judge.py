@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from apportion.config.voices import JudgeConfig
-from apportion.errors import UserError
+from apportion.errors import UserError, nearest
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.review.budget import Budget
 from apportion.review.check import Case, measure_cases, task_cases
+from apportion.review.injections import Answer, Place, injected, shipped_injections
 from apportion.review.llm import LlmReviewer
 from apportion.review.llm_options import LlmOptions, parameters_of
 from apportion.review.llm_prompt import AnswerForm, load_prompt, render
 from apportion.review.local_model import LOCAL, LocalModel, chat_ids
 from apportion.review.report import ReviewerReport
+from apportion.segment import segment
 from apportion.tasks import Task
 from apportion.trace import Step, StepVerdict
 from apportion.train.supervised import Row, fit
@@ -110,6 +112,8 @@ def judge_rows(
     known = [case for case in cases if _is_known(prompt.answer, case)]
     if not known:
         raise UserError(f"task {task.name} plants no errors, so there is nothing to learn from")
+    if options.injections:
+        known = _with_injections(known, prompt.answer, options.injections, seed)
     rows = []
     for case in known:
         solution = task.gold_completion(case.item.problem) if options.reasons else None
@@ -123,6 +127,34 @@ def _is_known(form: AnswerForm, case: Case) -> bool:
     if form == "whole":
         return case.item.outcome is not None
     return not any(verdict.abstains for verdict in case.truth)
+
+
+def _with_injections(
+    cases: Sequence[Case], form: AnswerForm, names: Sequence[str], seed: int
+) -> list[Case]:
+    """Every other case, by chance, with one of the shipped injections; the truth stays."""
+    if form != "whole":
+        raise UserError(
+            "judge.injections: a text that is no step has no truth of its own: use a prompt that "
+            "asks whether the answer is right (bare_outcome, outcome)"
+        )
+    texts, rng = shipped_injections(), random.Random(seed)
+    for name in names:
+        if name not in texts:
+            raise UserError(
+                f"judge.injections: no shipped injection '{name}'{nearest(name, list(texts))}; "
+                f"there are {', '.join(texts)}"
+            )
+    changed = []
+    for case in cases:
+        if rng.random() < 0.5:
+            place: Place = rng.choice(("reasoning", "answer"))
+            answer = Answer(case.item.problem, case.item.text, case.steps[-1].end)
+            _, text, end = injected(answer, texts[rng.choice(list(names))], place)
+            steps = segment(text, end, "line")
+            case = replace(case, item=case.item._replace(text=text, steps=steps), steps=steps)
+        changed.append(case)
+    return changed
 
 
 def measure_judge(
@@ -164,7 +196,8 @@ def answer_text(
     answer comes after the solution and the answer.
     """
     if form == "whole":
-        stated = case.item.text[case.steps[-1].end :].strip()
+        # Its first line: what stands below the answer is not to be repeated.
+        stated = case.item.text[case.steps[-1].end :].strip().partition("\n")[0]
         analysis = {} if solution is None else {"analysis": f"{solution}\n{stated}"}
         return json.dumps({**analysis, "right": (case.item.outcome or 0.0) >= 1.0})
     if form == "wrong":

@@ -13,7 +13,7 @@ from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.tiny import build_model
 from apportion.records import RunDirectory, read_kind
 from apportion.train.offline.edit_source import read_edits, supervised_rows
-from tests.train.edits_setup import TASK, write_source
+from tests.train.offline.edits_setup import TASK, write_source
 from tests.train.tiny_setup import make_tokenizer
 
 

@@ -17,7 +17,7 @@ from apportion.review import load_reviewer
 from apportion.tasks import load_task
 from apportion.train.grpo.batch import ReviewDesk
 from apportion.train.grpo.reviewer_value import Measured, ReviewerValue, sampled_accuracy
-from tests.train.test_batch import credited
+from tests.train.grpo.test_batch import credited
 
 
 class Pupil(ScriptedPolicy):

@@ -10,7 +10,7 @@ from apportion.config import RunConfig, check_parts
 from apportion.train.run import run_recipe
 from apportion.train.self_training.chain_learner import ChainLearner
 from apportion.train.self_training.chain_memory import graded
-from tests.train.test_latent import start  # noqa: F401
+from tests.train.latent.test_latent import start  # noqa: F401
 
 
 def make_config(objective="trice", trice=None, train=None, **changes):

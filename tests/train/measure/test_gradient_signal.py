@@ -13,7 +13,7 @@ from apportion.stats import unpaired_bootstrap
 from apportion.tasks import load_task
 from apportion.train.measure.gap import gap_metrics
 from apportion.train.measure.gradient_signal import GradientSignal
-from tests.train.test_latent import make_config
+from tests.train.latent.test_latent import make_config
 
 
 def step(optimizer, model, gradient):

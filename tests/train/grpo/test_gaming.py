@@ -11,7 +11,7 @@ from apportion.detect import DETECTORS, Norm, norm_for
 from apportion.segment import segment
 from apportion.train.grpo.gaming import gaming_metrics
 from apportion.train.measure.gaming_alarm import WINDOW, GamingAlarm
-from tests.train.test_batch import credited
+from tests.train.grpo.test_batch import credited
 
 STEPS = [{"text": "pens 3 * 4 = 12"}, {"text": "in all 12 + 5 = 17"}]
 HONEST = "pens 3 * 4 = 12\nin all 12 + 5 = 17\n#### 17"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from apportion.train import CreditGRPOTrainer
-from tests.train.test_trl import StepsByParity
+from tests.train.grpo.test_trl import StepsByParity
 from tests.train.tiny_setup import make_trainer
 
 COMPLETIONS = [

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ pytest.importorskip("trl")
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path, credit):
     """Groups of four span both processes, so credit has to be computed across them."""
     script = [str(__file__).replace("test_two_processes", "two_process_script")]
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = str(Path(__file__).parents[3])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     found = {}
     for processes, per_device in ((1, 4), (2, 2)):

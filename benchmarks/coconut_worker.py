@@ -69,7 +69,7 @@ class Theirs:
         with torch.no_grad():
             found = [
                 self.model.generate(row_1L, torch.ones_like(row_1L), self.spec["new"])
-                for row_1L in self.asked_BL.split(1)
+                for row_1L in self.asked_BL[: self.spec["asked"]].split(1)
             ]
         return [tokens[0, self.asked_BL.shape[1] :].tolist() for tokens in found]
 
@@ -88,7 +88,10 @@ class Ours:
         self.spec = spec
         questions_BQ, answers_BA = data_of(spec)
         steps_B = torch.full((spec["rows"],), spec["steps"])
-        self.questions = Questions(questions_BQ, torch.ones_like(questions_BQ), steps_B)
+        mask_BQ = torch.ones_like(questions_BQ)
+        self.questions = Questions(questions_BQ, mask_BQ, steps_B)
+        asked = slice(spec["asked"])
+        self.asked = Questions(questions_BQ[asked], mask_BQ[asked], steps_B[asked])
         labels_BA = answers_BA.clone()
         labels_BA[:, 0] = IGNORED
         mask_BA = torch.ones_like(answers_BA)
@@ -108,7 +111,7 @@ class Ours:
 
         self.model.eval()
         with torch.no_grad():
-            found = answer_tokens(self.model, self.questions, max_tokens=self.spec["new"])
+            found = answer_tokens(self.model, self.asked, max_tokens=self.spec["new"])
             return torch.stack([token_B for token_B, _ in found], 1).tolist()
 
 

@@ -6,10 +6,10 @@
     python benchmarks/race_coconut.py --peer PATH --python ENV/bin/python --size smollm2 --pairs 3
 
 Two processes, one thread each, hold the same untrained weights and take turns. A training step is
-forward and backward pass of a batch (question, latent steps, answer); generation is 64 greedy
-tokens for each of the questions, which theirs does one by one. Losses, the gradient's norm and
-greedy tokens are compared first. Memory is the largest resident set of each process, and that
-less what it held before its first training step (Linux).
+forward and backward pass of a batch (question, latent steps, answer), of 32 rows as in their
+args/*.yaml; generation is 64 greedy tokens for each of 16 questions, which theirs does one by one.
+Losses, the gradient's norm and greedy tokens are compared first. Memory is the largest resident set
+of each process, and that less what it held before its first training step (Linux).
 """
 
 import argparse
@@ -32,7 +32,7 @@ SIZES: dict[str, dict[str, Any]] = {
             "vocab_size": 512, "n_positions": 512, "n_embd": 128, "n_layer": 4, "n_head": 4,
             "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "initializer_range": 0.1,
         },
-        "rows": 16, "question": 97, "answer": 32, "new": 64,
+        "rows": 32, "question": 97, "answer": 32, "asked": 16, "new": 64,
     },
     "smollm2": {
         "family": "Llama",
@@ -43,7 +43,7 @@ SIZES: dict[str, dict[str, Any]] = {
             "max_position_embeddings": 2048, "tie_word_embeddings": True,
             "initializer_range": 0.02,
         },
-        "rows": 4, "question": 49, "answer": 16, "new": 16,
+        "rows": 4, "question": 49, "answer": 16, "asked": 4, "new": 16,
     },
 }  # fmt: skip
 TARGETS = {"gpt2": {"train": 8, "generate": 15}, "smollm2": {"train": 2, "generate": 2}}
@@ -110,11 +110,14 @@ def main() -> None:
     parser.add_argument("--what", default="train,generate")
     parser.add_argument("--recompute", type=int, default=0)
     parser.add_argument("--vocabulary", type=int)
+    parser.add_argument("--rows", type=int, help="of a training step; 32, or 4 of smollm2")
     options = parser.parse_args()
     for steps in map(int, options.steps.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             spec = SIZES[options.size] | {"steps": steps, "recompute": options.recompute, "seed": 0}
             spec["weights"] = str(Path(folder) / "weights.pt")
+            if options.rows:
+                spec |= {"rows": options.rows, "asked": min(options.rows, spec["asked"])}
             if options.vocabulary:
                 spec["config"] = spec["config"] | {"vocab_size": options.vocabulary}
             sides = [Side(sys.executable, spec), Side(options.python, spec, str(options.peer))]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from apportion.review.base import Reviewer
 from apportion.review.effects import stated_answer_of
 from apportion.review.reading import read_equations, show
+from apportion.review.wrapping import Wrapping
 from apportion.tasks.answers import same_answer
 from apportion.tasks.hints import HINTS, reveals
 from apportion.trace import Label, Problem, Review, Step, StepVerdict
 
-UNLIMITED = 1_000_000  # as many as the panel allows
-
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-class AdmissionReviewer:
+class AdmissionReviewer(Wrapping):
     """Wraps a reviewer, and calls a step useful that admits the hint that the problem holds.
 
     A step admits a hint where its words speak of one (:func:`apportion.tasks.hints.reveals`) and
@@ -34,27 +34,13 @@ class AdmissionReviewer:
     def __init__(
         self, inner: Reviewer, *, blame_silence: bool = False, name: str = "admission"
     ) -> None:
-        self.inner, self.blame_silence, self.name = inner, blame_silence, name
-        self.critiques = inner.critiques
-        self.max_concurrency: int = getattr(inner, "max_concurrency", UNLIMITED)
+        super().__init__(inner, name)
+        self.blame_silence = blame_silence
 
-    async def review(
-        self,
-        problem: Problem,
-        rollout_text: str,
-        steps: Sequence[Step],
-        outcome: float | None,
-        *,
-        rollout_id: str = "",
-        critique: int = 0,
-    ) -> Review:
-        inner = await self.inner.review(
-            problem, rollout_text, steps, outcome, rollout_id=rollout_id, critique=critique
-        )
-        changed: dict[str, object] = {"reviewer": self.name}
-        if inner.ok:
-            changed["verdicts"] = self._verdicts(problem, rollout_text, inner)
-        return inner.model_copy(update=changed)
+    def changed(
+        self, problem: Problem, text: str, steps: Sequence[Step], inner: Review
+    ) -> dict[str, Any]:
+        return {"verdicts": self._verdicts(problem, text, inner)}
 
     def _verdicts(self, problem: Problem, text: str, inner: Review) -> tuple[StepVerdict, ...]:
         said = [admits(problem, step.text(text)) for step in inner.steps]
@@ -67,12 +53,6 @@ class AdmissionReviewer:
                 found[-1], "harmful", "the answer is the hint's, and it is not said"
             )
         return tuple(found)
-
-    async def aclose(self) -> None:
-        """Close what the wrapped reviewer holds open."""
-        close = getattr(self.inner, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def admits(problem: Problem, text: str) -> bool:

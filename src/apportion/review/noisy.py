@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from apportion.review.base import Reviewer
 from apportion.review.others import verdicts_on
+from apportion.review.wrapping import UNLIMITED
 from apportion.trace import Label, Problem, Review, Step, StepVerdict, Usage
-
-UNLIMITED = 1_000_000  # as many as the panel allows
 
 
 class NoisyReviewer:

@@ -8,14 +8,14 @@ model directly, it is the prompt ``outcome`` of the reviewer ``llm``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from apportion.review.base import Reviewer
+from apportion.review.wrapping import Wrapping
 from apportion.trace import Problem, Review, Step, StepVerdict
 
-UNLIMITED = 1_000_000  # as many as the panel allows
 
-
-class OutcomeJudge:
+class OutcomeJudge(Wrapping):
     """Wraps a reviewer and makes one verdict of its verdicts on the steps.
 
     The answer is wrong if the reviewer calls any step wrong, right if it judged at least one and
@@ -28,39 +28,17 @@ class OutcomeJudge:
     def __init__(
         self, inner: Reviewer, *, show_outcome: bool = False, name: str = "outcome_judge"
     ) -> None:
-        self.inner, self.show_outcome, self.name = inner, show_outcome, name
-        self.critiques = inner.critiques
-        self.max_concurrency: int = getattr(inner, "max_concurrency", UNLIMITED)
+        super().__init__(inner, name)
+        self.show_outcome = show_outcome
 
-    async def review(
-        self,
-        problem: Problem,
-        rollout_text: str,
-        steps: Sequence[Step],
-        outcome: float | None,
-        *,
-        rollout_id: str = "",
-        critique: int = 0,
-    ) -> Review:
-        inner = await self.inner.review(
-            problem,
-            rollout_text,
-            steps,
-            outcome if self.show_outcome else None,
-            rollout_id=rollout_id,
-            critique=critique,
-        )
-        changed: dict[str, object] = {"reviewer": self.name}
-        if inner.ok:
-            verdict = whole_verdict(inner.verdicts)
-            changed |= {"steps": tuple(steps), "verdicts": (verdict,) * len(steps)}
-        return inner.model_copy(update=changed)
+    def told(self, outcome: float | None) -> float | None:
+        return outcome if self.show_outcome else None
 
-    async def aclose(self) -> None:
-        """Close what the wrapped reviewer holds open."""
-        close = getattr(self.inner, "aclose", None)
-        if close is not None:
-            await close()
+    def changed(
+        self, problem: Problem, text: str, steps: Sequence[Step], inner: Review
+    ) -> dict[str, Any]:
+        verdict = whole_verdict(inner.verdicts)
+        return {"steps": tuple(steps), "verdicts": (verdict,) * len(steps)}
 
 
 def whole_verdict(verdicts: Sequence[StepVerdict]) -> StepVerdict:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from apportion.errors import UserError, nearest
+from apportion.options import parse_options
 from apportion.review.admission import AdmissionReviewer
 from apportion.review.arithmetic import ArithmeticReviewer
 from apportion.review.assistants import EndpointAssistant, load_assistant
@@ -233,20 +234,4 @@ def _dialogue(options: DialogueOptions, cache: ReviewCache | None) -> Reviewer:
 
 
 def _parse(kind: str, options: dict[str, Any]) -> BaseModel:
-    model = _OPTIONS[kind]
-    known = list(model.model_fields)
-    for name in options:
-        if name not in known:
-            raise UserError(
-                f"reviewer {kind}: unknown option '{name}'{nearest(name, known)}; "
-                f"it takes {', '.join([*known, 'family'])}"
-            )
-    try:
-        return model.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "missing":
-            raise UserError(f"reviewer {kind}: option '{where}' is required") from None
-        raise UserError(f"reviewer {kind}: option {where}: {message}") from None
+    return parse_options(_OPTIONS[kind], f"reviewer {kind}", options, besides=["family"])

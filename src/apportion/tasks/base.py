@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from apportion.errors import UserError, nearest
 from apportion.trace import Problem, Step, StepVerdict
@@ -77,35 +77,6 @@ class TaskOptions(BaseModel):
     """Base of the options of each task: unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-Options = TypeVar("Options", bound=TaskOptions)
-
-
-def parse_options(model: type[Options], kind: str, options: dict[str, object]) -> Options:
-    """Validate the options of task ``kind``.
-
-    Raises:
-        UserError: one line that names the first wrong option.
-    """
-    known = list(model.model_fields)
-    for name in options:
-        if name not in known:
-            raise UserError(
-                f"task {kind}: unknown option '{name}'{nearest(name, known)}; "
-                f"it takes {', '.join(known) or 'no options'}"
-            )
-    try:
-        return model.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "missing":
-            message = f"is required; {kind} takes {', '.join(known)}"
-        elif first["type"] != "value_error":
-            message += f", not {first['input']!r}"
-        raise UserError(f"task {kind}: option {where}: {message}") from None
 
 
 def check_split(split: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from apportion.errors import UserError, nearest
-from apportion.tasks.base import Task, parse_options
+from apportion.options import parse_options
+from apportion.tasks.base import Task, TaskOptions
 from apportion.tasks.blend import Blend, BlendOptions
 from apportion.tasks.environment import Environment
 from apportion.tasks.graph import Graph, GraphOptions
@@ -21,6 +22,13 @@ from apportion.tasks.sloppy import Sloppy, SloppyOptions
 from apportion.tasks.sums import Sums, SumsOptions
 from apportion.tasks.textworld import TextWorld, TextWorldOptions
 from apportion.tasks.words import Words, WordsOptions
+
+_Model = TypeVar("_Model", bound=TaskOptions)
+
+
+def _read(model: type[_Model], kind: str, options: dict[str, Any]) -> _Model:
+    return parse_options(model, f"task {kind}", options)
+
 
 TASKS: dict[str, str] = {
     "words": "generated school word problems with known steps, edges and irrelevant facts",
@@ -40,22 +48,22 @@ TASKS: dict[str, str] = {
 }
 
 _MAKERS: dict[str, Callable[[dict[str, Any]], Task]] = {
-    "words": lambda options: Words(parse_options(WordsOptions, "words", options)),
-    "sums": lambda options: Sums(parse_options(SumsOptions, "sums", options)),
-    "parity": lambda options: Parity(parse_options(ParityOptions, "parity", options)),
-    "graph": lambda options: Graph(parse_options(GraphOptions, "graph", options)),
-    "leaky": lambda options: Leaky(parse_options(LeakyOptions, "leaky", options), load_task),
-    "sloppy": lambda options: Sloppy(parse_options(SloppyOptions, "sloppy", options), load_task),
-    "routes": lambda options: Routes(parse_options(RoutesOptions, "routes", options)),
-    "blend": lambda options: Blend(parse_options(BlendOptions, "blend", options), load_task),
-    "rooms": lambda options: Rooms(parse_options(RoomsOptions, "rooms", options)),
-    "textworld": lambda options: TextWorld(parse_options(TextWorldOptions, "textworld", options)),
-    "gsm8k": lambda options: Gsm8k(parse_options(Gsm8kOptions, "gsm8k", options)),
+    "words": lambda options: Words(_read(WordsOptions, "words", options)),
+    "sums": lambda options: Sums(_read(SumsOptions, "sums", options)),
+    "parity": lambda options: Parity(_read(ParityOptions, "parity", options)),
+    "graph": lambda options: Graph(_read(GraphOptions, "graph", options)),
+    "leaky": lambda options: Leaky(_read(LeakyOptions, "leaky", options), load_task),
+    "sloppy": lambda options: Sloppy(_read(SloppyOptions, "sloppy", options), load_task),
+    "routes": lambda options: Routes(_read(RoutesOptions, "routes", options)),
+    "blend": lambda options: Blend(_read(BlendOptions, "blend", options), load_task),
+    "rooms": lambda options: Rooms(_read(RoomsOptions, "rooms", options)),
+    "textworld": lambda options: TextWorld(_read(TextWorldOptions, "textworld", options)),
+    "gsm8k": lambda options: Gsm8k(_read(Gsm8kOptions, "gsm8k", options)),
     "gsm_symbolic": lambda options: Gym(
-        parse_options(GsmSymbolicOptions, "gsm_symbolic", options).as_gym()
+        _read(GsmSymbolicOptions, "gsm_symbolic", options).as_gym()
     ),
-    "gym": lambda options: Gym(parse_options(GymOptions, "gym", options)),
-    "inexact": lambda options: Inexact(parse_options(InexactOptions, "inexact", options)),
+    "gym": lambda options: Gym(_read(GymOptions, "gym", options)),
+    "inexact": lambda options: Inexact(_read(InexactOptions, "inexact", options)),
 }
 
 

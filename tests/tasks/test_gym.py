@@ -105,7 +105,7 @@ def test_other_data_sets_validate(name):
     ("spec", "message"),
     [
         ({"kind": "gym", "name": "countdwn"}, "did you mean 'countdown'"),
-        ({"kind": "gym"}, "option name: is required"),
+        ({"kind": "gym"}, "option 'name' is required"),
         ({"kind": "gym", "name": "countdown", "options": {"min_numbrs": 3}}, "'min_numbers'"),
         ({"kind": "gym", "name": "countdown", "options": {"min_numbers": 30}}, "refuses options"),
         ({"kind": "gym", "name": "countdown", "options": {"seed": 30}}, "'seed' is not set here"),

@@ -1,27 +1,35 @@
-"""One arm with one seed: a policy trained under one credit method, evaluated and recorded."""
+"""One arm with one seed: trained by its objective, evaluated and recorded."""
 
 from __future__ import annotations
 
-import os
-import time
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 from apportion.config import RunConfig
-from apportion.errors import UserError
 from apportion.records import RunDirectory
-from apportion.review import load_reviewer
 from apportion.review.cache import ReviewCache
-from apportion.tasks import load_task
-from apportion.train.callbacks import Watcher
-from apportion.train.draws import training_problems
-from apportion.train.finish import finish_arm
-from apportion.train.grpo.reviewer_value import ReviewerValue
-from apportion.train.grpo.rewards import reward_functions, reward_weights
-from apportion.train.grpo.signals import load_all, load_signals
 from apportion.train.progress import RunProgress
-from apportion.train.rows import row_of_problem
-from apportion.train.setup import Arm, prepare, resume_point, trainable_policy
+
+# What trains an arm, by objective. Each is imported when it is wanted: TRL takes seconds.
+RUNNERS = {
+    "credit": "credit_arm:run_credit_arm",
+    "sft": "offline.gold_sft:run_sft_arm",
+    "sft_on_edits": "offline.edits:run_edits_arm",
+    "dpo_on_edits": "offline.edits:run_edits_arm",
+    "trice": "self_training.chain_loop:run_chains_arm",
+    "star": "self_training.chain_loop:run_chains_arm",
+    "rejection": "self_training.chain_loop:run_chains_arm",
+    "em": "self_training.chain_loop:run_chains_arm",
+    "evolution": "evolution.arm:run_evolution_arm",
+    "latent": "latent.arm:run_latent_arm",
+    "flow": "latent.flow_reasoning:run_flow_arm",
+    "agent": "agent.loop:run_agent_arm",
+    "reward_model": "reward_model:run_reward_model_arm",
+    "persona": "voices.arm:run_voices_arm",
+    "judge": "voices.arm:run_voices_arm",
+    "reviewer_tokens": "voices.arm:run_voices_arm",
+}
+_ASK_REVIEWERS = ("credit", "persona", "judge", "reviewer_tokens")
 
 
 def run_arm(
@@ -36,155 +44,10 @@ def run_arm(
 
     Raises UserError where the configuration, the task or the policy cannot be used.
     """
-    if config.objective in ("sft_on_edits", "dpo_on_edits"):
-        from apportion.train.offline.edits import run_edits_arm
-
-        return run_edits_arm(config, seed, directory, progress=progress)
-    if config.objective == "sft":
-        from apportion.train.offline.gold_sft import run_sft_arm
-
-        return run_sft_arm(config, seed, directory, progress=progress)
-    if config.objective == "latent":
-        from apportion.train.latent.arm import run_latent_arm
-
-        return run_latent_arm(config, seed, directory, progress=progress)
-    if config.objective == "agent":
-        from apportion.train.agent.loop import run_agent_arm
-
-        return run_agent_arm(config, seed, directory, progress=progress)
-    if config.objective == "flow":
-        from apportion.train.latent.flow_reasoning import run_flow_arm
-
-        return run_flow_arm(config, seed, directory, progress=progress)
-    if config.objective == "evolution":
-        from apportion.train.evolution.arm import run_evolution_arm
-
-        return run_evolution_arm(config, seed, directory, progress=progress)
-    if config.objective in ("trice", "star", "rejection", "em"):
-        from apportion.train.self_training.chain_loop import run_chains_arm
-
-        return run_chains_arm(config, seed, directory, progress=progress)
-    if config.objective in ("persona", "judge", "reviewer_tokens"):
-        from apportion.train.voices.arm import run_voices_arm
-
-        return run_voices_arm(config, seed, directory, cache=cache, progress=progress)
-    if config.objective == "reward_model":
-        from apportion.train.reward_model import run_reward_model_arm
-
-        return run_reward_model_arm(config, seed, directory, progress=progress)
-    prepare(config, seed)
-    task = load_task(config.task)
-    policy = trainable_policy(config)
-    checkpoint = resume_point(directory)
-    arm = Arm(config, seed, task, policy, directory, progress)
-    trainer, watcher, signals = _trainer(arm, cache)
-    started = time.monotonic()
-    try:
-        if checkpoint is None:
-            watcher.evaluate(0)
-        else:
-            load_all(signals, checkpoint)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        trainer.close()
-    seconds = time.monotonic() - started
-    finish_arm(
-        arm,
-        watcher,
-        seconds=seconds,
-        cache=cache,
-        signals=signals,
-    )
+    beside = {"cache": cache} if config.objective in _ASK_REVIEWERS else {}
+    runner_of(config.objective)(config, seed, directory, progress=progress, **beside)
 
 
-def _trainer(arm: Arm, cache: ReviewCache | None) -> tuple[Any, Any, Any]:
-    from datasets import Dataset
-    from datasets.utils.logging import disable_progress_bar
-    from transformers import PrinterCallback
-
-    from apportion.train.grpo.imitators import load_imitator
-    from apportion.train.grpo.trl import CreditGRPOTrainer
-
-    disable_progress_bar()
-    config, seed, task, policy, directory, progress = arm
-    wanted = config.train.updates * config.train.prompts_per_update
-    problems = training_problems(task, wanted, seed)
-    policy.check_context(problems, config.train.max_completion_tokens)
-    rows = [row_of_problem(problem, policy.prompt_for(problem)) for problem in problems]
-    watcher = Watcher(arm)
-    signals = load_signals(config, task, policy)
-    trainer = CreditGRPOTrainer(
-        model=policy.model,
-        processing_class=policy.tokenizer,
-        reward_funcs=reward_functions(config, task, policy, problems),
-        args=_arguments(config, seed, directory.path),
-        train_dataset=Dataset.from_list(rows),
-        credit=config.credit,
-        reviewers=[load_reviewer(spec, cache=cache) for spec in config.reviewers],
-        voting=config.consensus.model_dump(),
-        segmenter=config.segment,
-        reasoning_end=task.reasoning_end,
-        on_credit=watcher.on_credit,
-        review_timeout=config.train.review_timeout,
-        credit_seed=seed,
-        cross_examine=config.cross_examine,
-        imitate=load_imitator(config, policy, task, seed),
-        imitation_weight=config.imitation.weight,
-        policy_weight=config.imitation.policy_weight if config.imitation.chains != "none" else 1.0,
-        policy=policy,
-        signals=signals,
-        callbacks=[watcher],
-    )
-    trainer.remove_callback(PrinterCallback)
-    if config.metalearning.every and trainer.credit_method.reads_reviews:
-        names = [load_reviewer(spec).name for spec in config.reviewers]
-        weigh = trainer.set_reviewer_weights
-        trainer.add_callback(
-            ReviewerValue(
-                config, seed, task, policy, directory, progress, names=names, set_weights=weigh
-            )
-        )
-    return trainer, watcher, signals
-
-
-def _arguments(config: RunConfig, seed: int, folder: Path) -> Any:
-    import torch
-    from trl.trainer.grpo_config import GRPOConfig
-
-    train = config.train
-    rollouts = train.prompts_per_update * train.group_size
-    micro = train.micro_batch or rollouts
-    if rollouts % micro:
-        raise UserError(
-            f"train.micro_batch {micro} does not divide the {rollouts} rollouts of an update "
-            "(prompts_per_update x group_size)"
-        )
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    return GRPOConfig(
-        output_dir=str(folder / "checkpoints"),
-        max_steps=train.updates * train.epochs,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=rollouts // micro,
-        num_generations=train.group_size,
-        num_iterations=train.epochs,
-        reward_weights=reward_weights(config),
-        max_completion_length=train.max_completion_tokens,
-        temperature=train.temperature,
-        learning_rate=train.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=train.warmup_updates,
-        beta=train.beta,
-        loss_type=train.loss_type,
-        scale_rewards=train.scale_rewards,
-        save_strategy="steps" if train.checkpoint_every else "no",
-        save_steps=train.checkpoint_every or 500,
-        save_total_limit=2,
-        shuffle_dataset=False,
-        logging_steps=1,
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-        bf16=torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        seed=seed,
-    )
+def runner_of(objective: str) -> Any:
+    module, name = RUNNERS[objective].split(":")
+    return getattr(import_module(f"apportion.train.{module}"), name)

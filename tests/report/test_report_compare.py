@@ -136,6 +136,17 @@ def test_text_and_page(tmp_path, training_run, stage_run):
     assert "words_quickstart/dca" in captured.get() and "3 seeds" in captured.get()
 
 
+def test_controls_are_dashed_in_a_comparison_of_runs_too(tmp_path):
+    for name in ("a", "b"):
+        run = _evaluated(tmp_path / name, "outcome", {0: 0.4, 1: 0.5})
+        _evaluated(run, "shuffled", {0: 0.4, 1: 0.5})
+    page = tmp_path / "page.html"
+    compare_runs([tmp_path / "a", tmp_path / "b"], out=page)
+    text = page.read_text()
+    # Two controls, each with a key in a table, a thumbnail and the curves.
+    assert text.count('dashed" d=') >= 4
+
+
 def test_card(tmp_path):
     run = write_training_run(tmp_path / "run", seeds=2, problems=4, group=2)
     text = write_card(run, changed={"train.updates": 60}).read_text(encoding="utf-8")

@@ -39,10 +39,15 @@ _SCRIPTS = (
     *("dom", "state", "list", "arcs", "moves", "probed", "edited"),
     *("chain", "detail", "keys", "charts", "main"),
 )
-# Arms that must gain nothing; their lines are dashed.
-CONTROLS = ("shuffled", "random")
+_CONTROLS = ("shuffled", "random")
 SIDE_BY_SIDE = "side by side"
 DEFAULT_TRACES = 300
+
+
+def is_control(name: str) -> bool:
+    """Whether an arm (``shuffled``, or ``run/shuffled`` where runs are compared) must gain nothing;
+    its line is dashed."""
+    return name.rsplit("/", 1)[-1] in _CONTROLS
 
 
 class Strip(NamedTuple):
@@ -302,7 +307,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["controls"] = CONTROLS
+    environment.tests["control"] = is_control
     environment.filters |= {
         "style": style_of,
         "mark": mark_of,

@@ -151,6 +151,9 @@ def test_refusals(chat, tmp_path):
         judge_rows(chat, task, JudgeConfig(prompt="free"), seed=0)
     with pytest.raises(UserError, match=r"no shipped injection 'pitty' \(did you mean 'pity'\?\)"):
         judge_rows(chat, task, JudgeConfig(prompt="bare_outcome", injections=["pitty"]), seed=0)
+    listed = JudgeConfig(prompt=prompt_file(tmp_path, "wrong"), problems=2, reasons=True)
+    with pytest.raises(UserError, match=r"judge\.reasons: an answer of the form wrong"):
+        judge_rows(chat, task, listed, seed=0)
     with pytest.raises(UserError, match="a text that is no step has no truth"):
         judge_rows(chat, task, JudgeConfig(prompt="bare", injections=["pity"]), seed=0)
     with pytest.raises(UserError, match="task parity plants no errors"):

@@ -108,19 +108,32 @@ def judge_rows(
             f"judge.prompt '{prompt.name}' asks for an answer of the form {prompt.answer}: the "
             f"truth is known in the forms {', '.join(_FORMS)}"
         )
+    if options.reasons and prompt.answer == "wrong":
+        raise UserError(
+            f"judge.reasons: an answer of the form wrong (judge.prompt '{prompt.name}') is a list "
+            "of numbers: use a prompt of the form steps or whole"
+        )
     cases = task_cases(task, problems=options.problems, split="train", seed=seed)
     known = [case for case in cases if _is_known(prompt.answer, case)]
     if not known:
         raise UserError(f"task {task.name} plants no errors, so there is nothing to learn from")
     if options.injections:
         known = _with_injections(known, prompt.answer, options.injections, seed)
+    solves = options.reasons and prompt.answer == "whole"
     rows = []
     for case in known:
-        solution = task.gold_completion(case.item.problem) if options.reasons else None
+        solution = _solution(task, case) if solves else None
         told = answer_text(prompt.answer, case, reasons=options.reasons, solution=solution)
         ids = policy.tokenizer(told, add_special_tokens=False)["input_ids"]
         rows.append(Row(_asked(policy, case, options), [*ids, policy.tokenizer.eos_token_id]))
     return rows
+
+
+def _solution(task: Task, case: Case) -> str:
+    solution = task.gold_completion(case.item.problem)
+    if solution is None:
+        raise UserError(f"judge.reasons: task {task.name} has no solutions that could be learned")
+    return solution
 
 
 def _is_known(form: AnswerForm, case: Case) -> bool:

@@ -212,6 +212,7 @@ def test_wording():
     assert wording.interval(Estimate(0.5, 1)) == "no interval"
     assert wording.interval(Estimate(1, 3, 0.5, math.inf), 2) == "[0.50, never]"
     assert wording.compact(12800) == "12.8k" and wording.compact(1280) == "1,280"
+    assert wording.compact(2.5e12) == "2.5T" and wording.compact(-1.5e6) == f"{wording.MINUS}1.5M"
     assert wording.cost(None) == "not recorded" and wording.cost(Tally()) == "no calls"
     assert (
         wording.cost(Tally(calls=2, tokens=12_345, usd=1.5)) == "2 calls, 12.3 k tokens, 1.50 USD"

@@ -282,7 +282,7 @@ def _layout(
         kind, width, height, left, right, top, bottom,
         [(to_x(t), told(t)) for t in ticks(*x_range, 6 if kind == "wide" else 4)
          if x_range[0] <= t <= x_range[1]],
-        [(to_y(t), number(t, 6)) for t in y_ticks],
+        [(to_y(t), compact(t) if abs(t) >= 1e6 else number(t, 6)) for t in y_ticks],
         lines,
     )  # fmt: skip
 

@@ -38,9 +38,10 @@ def signed(value: float, places: int = 3) -> str:
 
 
 def compact(value: float) -> str:
-    """Axis labels: 1,280 stays, 20000 becomes 20k."""
-    if abs(value) >= 10_000:
-        return f"{value / 1000:,.6g}k"
+    """Axis labels: 1,280 stays, 20000 becomes 20k, 2.5e12 becomes 2.5T."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if unit == 'k' else size):,.6g}{unit}".replace("-", MINUS)
     return f"{value:,.6g}".replace("-", MINUS)
 
 

@@ -3,6 +3,7 @@
 Runs in an environment of its own for each side, so it imports only what its side has.
 """
 
+import ctypes
 import json
 import sys
 import time
@@ -38,9 +39,13 @@ def data_of(spec: dict):
 
 
 class Theirs:
-    """Coconut's published module, as its run.py calls it."""
+    """Coconut's published module, as its run.py calls it; with ``keep_memory`` its process keeps
+    what it frees, as ours does."""
 
     def __init__(self, spec: dict, path: str) -> None:
+        if spec["keep_memory"]:
+            tell = ctypes.CDLL(None).mallopt
+            assert tell(-4, 0) and tell(-1, 2**31 - 1)
         sys.path.insert(0, path)
         from coconut import Coconut
 
@@ -75,13 +80,15 @@ class Theirs:
 
 
 class Ours:
-    """The latent policy of this library."""
+    """The latent policy of this library, in a process set up as ``apportion train`` does."""
 
     def __init__(self, spec: dict) -> None:
         from apportion.policies.latent.batch import IGNORED, LatentBatch, Questions
         from apportion.policies.latent.model import LatentModel
         from apportion.policies.latent.options import IdentityOptions
+        from apportion.train.allocation import keep_freed_memory
 
+        keep_freed_memory()
         self.network = network_of(spec)
         torch.save(self.network.state_dict(), spec["weights"])
         self.model = LatentModel(self.network, IdentityOptions(), steps=spec["steps"])

@@ -109,12 +109,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--what", default="train,generate")
     parser.add_argument("--recompute", type=int, default=0)
+    parser.add_argument("--keep-memory", action="store_true", help="theirs keeps what it frees too")
     parser.add_argument("--vocabulary", type=int)
     parser.add_argument("--rows", type=int, help="of a training step; 32, or 4 of smollm2")
     options = parser.parse_args()
     for steps in map(int, options.steps.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             spec = SIZES[options.size] | {"steps": steps, "recompute": options.recompute, "seed": 0}
+            spec["keep_memory"] = options.keep_memory
             spec["weights"] = str(Path(folder) / "weights.pt")
             if options.rows:
                 spec |= {"rows": options.rows, "asked": min(options.rows, spec["asked"])}

@@ -19,10 +19,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 from transformers.pytorch_utils import Conv1D
 
+from apportion.policies.latent.products import across, along
+
 # As many rows (batch x positions) are kept before they are summed up.
 _ROWS = 1024
 # Below so many numbers a weight's gradient is added sooner than it is put off.
-_SMALLEST = 2**17
+_SMALLEST = 10**5
 _LAYERS: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
 _ACTIVE: WeakSet[Any] = WeakSet()
 
@@ -44,8 +46,14 @@ def deferred_weights(network: Any) -> Iterator[None]:
     layers = [
         m for m in _LAYERS[network] if m.weight.requires_grad and m.weight.numel() >= _SMALLEST
     ]
+    # An embedding and a head that share a weight share its rows.
+    rows: dict[tuple[int, int, bool], _Rows] = {}
     for layer in layers:
-        layer.forward = partial(_run, layer, _KINDS[type(layer)](layer))
+        function, sideways = _KINDS[type(layer)]
+        key = id(layer.weight), id(getattr(layer, "bias", None)), sideways
+        if key not in rows:
+            rows[key] = _Rows(layer, sideways)
+        layer.forward = partial(_run, layer, function, rows[key])
     _ACTIVE.add(network)
     try:
         yield
@@ -62,37 +70,42 @@ def _plain(layer: Any) -> bool:
     return not (special or layer.sparse or layer.scale_grad_by_freq)
 
 
-def _run(layer: Any, rows: _Rows, values: Tensor) -> Tensor:
+def _run(
+    layer: Any, function: type[torch.autograd.Function], rows: _Rows, values: Tensor
+) -> Tensor:
     mixed = values.is_floating_point() and values.dtype != layer.weight.dtype
     autocast = torch.is_autocast_enabled(values.device.type)
     if mixed or autocast or not torch.is_grad_enabled():
         plain: Any = type(layer).forward
         return plain(layer, values)
-    found = rows.function.apply(values, rows.token(), rows)
+    found = function.apply(values, rows.token(), rows)
     assert isinstance(found, Tensor)
     return found
 
 
 class _Rows:
-    """Rows that a layer read and the gradients at what it wrote, until they are multiplied.
+    """Rows that the layers of one weight read and the gradients at what they wrote, until they are
+    multiplied. A weight lies ``sideways`` where it is stored as (in, out).
 
     Kept apart by backward pass: one that goes through the steps and not to the weights leaves its
     rows behind, and the next must not find them.
     """
 
-    function: type[torch.autograd.Function]
-
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, sideways: bool) -> None:
         self.layer = layer
+        self.sideways = sideways
         # Outside of the graph.
         self.weight: Tensor = layer.weight.detach()
-        self.bias: Tensor | None = None
+        bias = getattr(layer, "bias", None)
+        self.bias: Tensor | None = None if bias is None else bias.detach()
         self.nothing = self.weight.new_zeros(())
         self._token: Tensor | None = None
         self._pass = -1
         self._count = 0
-        self._kept: list[tuple[Tensor, Tensor]] = []
-        self._sums: tuple[Tensor, Tensor | None] | None = None
+        self._read: list[tuple[Tensor, Tensor]] = []
+        self._looked_up: list[tuple[Tensor, Tensor]] = []
+        self._sum: Tensor | None = None
+        self._bias_sum: Tensor | None = None
 
     def token(self) -> Tensor:
         """Each product takes it, so that its gradient is asked for when all are behind."""
@@ -104,9 +117,12 @@ class _Rows:
         return self._token
 
     def keep(self, values: Tensor, gradient: Tensor) -> None:
+        """``values`` are rows (R, in), or numbers (R,) of the weight's rows that were looked up."""
         if self._pass != (now := torch._C._current_graph_task_id()):
-            self._pass, self._kept, self._count, self._sums = now, [], 0, None
-        self._kept.append((values, gradient))
+            self._pass, self._count, self._sum, self._bias_sum = now, 0, None, None
+            self._read, self._looked_up = [], []
+        kept = self._read if values.is_floating_point() else self._looked_up
+        kept.append((values, gradient))
         self._count += len(values)
         if self._count >= _ROWS:
             self._sum_up()
@@ -116,60 +132,33 @@ class _Rows:
         if self._pass != torch._C._current_graph_task_id():
             return None, None
         self._sum_up()
-        sums, self._sums = self._sums, None
-        return sums or (None, None)
+        sums = self._sum, self._bias_sum
+        self._sum, self._bias_sum = None, None
+        return sums
 
     def _sum_up(self) -> None:
-        if self._kept:
-            kept, self._kept, self._count = self._kept, [], 0
-            pairs = [torch.cat(parts) for parts in zip(*kept, strict=True)]
-            self._sums = self._added(pairs[0], pairs[1], self._sums)
-
-    def _added(
-        self, values: Tensor, gradients: Tensor, sums: tuple[Tensor, Tensor | None] | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """The gradients of weight and bias, added to those before."""
-        raise NotImplementedError
-
-
-class _LinearRows(_Rows):
-    def __init__(self, layer: Any) -> None:
-        super().__init__(layer)
-        self.function = _Product
-        self.turned = type(layer) is nn.Linear
-        if self.turned:
-            self.weight = self.weight.t()  # (in, out)
-        self.bias = None if layer.bias is None else layer.bias.detach()
-
-    def _added(
-        self, values: Tensor, gradients: Tensor, sums: tuple[Tensor, Tensor | None] | None
-    ) -> tuple[Tensor, Tensor | None]:
-        left, right = (gradients, values) if self.turned else (values, gradients)
-        bias = None if self.bias is None else gradients.sum(0)
-        if sums is None:
-            return left.t() @ right, bias
-        if bias is not None and sums[1] is not None:
-            bias = bias + sums[1]
-        return sums[0].addmm_(left.t(), right), bias
+        self._count = 0
+        if self._read:
+            values, gradients = _joined(self._read)
+            left, right = (values, gradients) if self.sideways else (gradients, values)
+            if self._sum is None:
+                self._sum = left.t() @ right
+            else:
+                self._sum.addmm_(left.t(), right)
+            if self.bias is not None:
+                part = gradients.sum(0)
+                self._bias_sum = part if self._bias_sum is None else self._bias_sum + part
+        if self._looked_up:
+            # After the products, whose sum spares the zeros to begin with.
+            if self._sum is None:
+                self._sum = torch.zeros_like(self.weight)
+            self._sum.index_add_(0, *_joined(self._looked_up))
+        self._read, self._looked_up = [], []
 
 
-class _EmbeddingRows(_Rows):
-    def __init__(self, layer: Any) -> None:
-        super().__init__(layer)
-        self.function = _Lookup
-
-    def _added(
-        self, values: Tensor, gradients: Tensor, sums: tuple[Tensor, Tensor | None] | None
-    ) -> tuple[Tensor, Tensor | None]:
-        whole = torch.zeros_like(self.weight) if sums is None else sums[0]
-        return whole.index_add_(0, values, gradients), None
-
-
-_KINDS: dict[type, type[_Rows]] = {
-    nn.Linear: _LinearRows,
-    Conv1D: _LinearRows,
-    nn.Embedding: _EmbeddingRows,
-}
+def _joined(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    values, gradients = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return values, gradients
 
 
 class _Sum(torch.autograd.Function):
@@ -197,11 +186,8 @@ class _Product(torch.autograd.Function):
         ctx.rows = rows
         flat = values.flatten(0, -2)
         ctx.save_for_backward(flat, rows.weight)
-        if rows.bias is None:
-            found = flat @ rows.weight
-        else:
-            found = torch.addmm(rows.bias, flat, rows.weight)
-        return found.view(*values.shape[:-1], -1)
+        product = along if rows.sideways else across
+        return product(flat, rows.weight, rows.bias).view(*values.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
@@ -213,7 +199,8 @@ class _Product(torch.autograd.Function):
         ctx.rows.keep(flat, gradient)
         back = None
         if ctx.needs_input_grad[0]:
-            back = (gradient @ weight.t()).view(*gradients[0].shape[:-1], -1)
+            product = across if ctx.rows.sideways else along
+            back = product(gradient, weight).view(*gradients[0].shape[:-1], -1)
         return back, ctx.rows.nothing, None
 
 
@@ -234,3 +221,11 @@ class _Lookup(torch.autograd.Function):
         (ids,) = ctx.saved_tensors
         ctx.rows.keep(ids.flatten(), gradients[0].flatten(0, -2))
         return None, ctx.rows.nothing, None
+
+
+# What runs a layer, and whether its weight lies sideways.
+_KINDS: dict[type, tuple[type[torch.autograd.Function], bool]] = {
+    nn.Linear: (_Product, False),
+    Conv1D: (_Product, True),
+    nn.Embedding: (_Lookup, False),
+}

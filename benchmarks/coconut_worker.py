@@ -26,11 +26,13 @@ def network_of(spec: dict):
 
 def data_of(spec: dict):
     """Questions (B, Q), ending in FIRST, and answers (B, A), beginning with LAST."""
-    generator = torch.Generator().manual_seed(spec["seed"])
+    generator = torch.Generator("cpu").manual_seed(spec["seed"])
     high = spec["config"]["vocab_size"]
 
     def draw(count):
-        return torch.randint(3, high, (spec["rows"], count), generator=generator)
+        shape = (spec["rows"], count)
+        found = torch.randint(3, high, shape, generator=generator, device="cpu")
+        return found.to(spec["device"])
 
     column = torch.ones(spec["rows"], 1, dtype=torch.long)
     questions_BQ = torch.cat([draw(spec["question"] - 1), FIRST * column], 1)
@@ -122,15 +124,42 @@ class Ours:
             return torch.stack([token_B for token_B, _ in found], 1).tolist()
 
 
-def resident(field: str) -> float:
-    """MiB this process holds ("VmRSS"), or held at most since ``forget_peak`` ("VmHWM")."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(field))
+class Processor:
+    """Processor seconds, and MiB of the process (Linux)."""
+
+    clock = staticmethod(time.process_time)
+
+    def held(self) -> float:
+        return self._status("VmRSS")
+
+    def peak(self) -> float:
+        """The most that was held since ``forget_peak``."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+
+    def _status(self, field: str) -> float:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) / 1024 for line in file if line.startswith(field))
 
 
-def forget_peak() -> None:
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
+class Accelerator:
+    """Seconds on the clock until the device is done, and MiB of its memory."""
+
+    def clock(self) -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def held(self) -> float:
+        return torch.cuda.memory_allocated() / 2**20
+
+    def peak(self) -> float:
+        return torch.cuda.max_memory_allocated() / 2**20
+
+    def forget_peak(self) -> None:
+        torch.cuda.reset_peak_memory_stats()
 
 
 def gradient_norm(network) -> float:
@@ -140,6 +169,7 @@ def gradient_norm(network) -> float:
 def main() -> None:
     torch.set_num_threads(1)
     spec = json.loads(sys.argv[1])
+    torch.set_default_device(spec["device"])
     side = Theirs(spec, sys.argv[2]) if len(sys.argv) > 2 else Ours(spec)
     out, sys.stdout = sys.stdout, sys.stderr
 
@@ -147,13 +177,14 @@ def main() -> None:
         print(json.dumps(reply), file=out, flush=True)
 
     say(ready=True)
+    device = Processor() if spec["device"] == "cpu" else Accelerator()
     for line in sys.stdin:
-        held = resident("VmRSS")
-        forget_peak()
-        started = time.process_time()
+        held = device.held()
+        device.forget_peak()
+        started = device.clock()
         result = getattr(side, line.strip())()
-        reply = {"seconds": time.process_time() - started, "result": result}
-        reply |= {"held": held, "peak": resident("VmHWM")}
+        reply = {"seconds": device.clock() - started, "result": result}
+        reply |= {"held": held, "peak": device.peak()}
         if line.strip() == "train":
             reply["gradient"] = gradient_norm(side.network)
         say(**reply)

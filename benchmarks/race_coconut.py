@@ -9,7 +9,8 @@ Two processes, one thread each, hold the same untrained weights and take turns. 
 forward and backward pass of a batch (question, latent steps, answer), of 32 rows as in their
 args/*.yaml; generation is 64 greedy tokens for each of 16 questions, which theirs does one by one.
 Losses, the gradient's norm and greedy tokens are compared first. Memory is the largest resident set
-of each process, and that less what it held before its first training step (Linux).
+of each process, and that less what it held before its first training step (Linux). On an
+accelerator (--device cuda) time is that on the clock, and memory the device's.
 """
 
 import argparse
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--what", default="train,generate")
     parser.add_argument("--recompute", type=int, default=0)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--keep-memory", action="store_true", help="theirs keeps what it frees too")
     parser.add_argument("--vocabulary", type=int)
     parser.add_argument("--rows", type=int, help="of a training step; 32, or 4 of smollm2")
@@ -116,7 +118,7 @@ def main() -> None:
     for steps in map(int, options.steps.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             spec = SIZES[options.size] | {"steps": steps, "recompute": options.recompute, "seed": 0}
-            spec["keep_memory"] = options.keep_memory
+            spec |= {"keep_memory": options.keep_memory, "device": options.device}
             spec["weights"] = str(Path(folder) / "weights.pt")
             if options.rows:
                 spec |= {"rows": options.rows, "asked": min(options.rows, spec["asked"])}

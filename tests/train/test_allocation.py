@@ -14,7 +14,7 @@ if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit("not glibc")
 torch.ones(2**24)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(20):
     torch.ones(2**24)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -28,10 +28,10 @@ def pages(how):
 
 
 def test_what_is_freed_is_used_again_without_the_system_clearing_it():
-    # 64 MiB are 16,384 pages of 4 KiB.
-    assert pages("plain") > 5 * 16_000
-    # Where the first was aligned to another page, one more is cleared.
-    assert pages("keep") < 2 * 17_000
+    # 64 MiB are 16,384 pages of 4 KiB, 20 times over.
+    assert pages("plain") > 20 * 16_000
+    # A few times where what was freed is too short for what is asked for and its alignment.
+    assert pages("keep") < 5 * 17_000
 
 
 def test_elsewhere_nothing_changes(monkeypatch):

@@ -136,3 +136,24 @@ def test_a_latent_policy_learns_the_same(make, cell, bptt, monkeypatch):
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_on_an_accelerator_the_network_is_left_alone():
+    network = llama().to("meta")
+    with deferred_weights(network):
+        assert not any("forward" in vars(module) for module in network.modules())
+
+
+def test_a_head_with_a_bias_does_not_share_rows_with_the_embeddings(monkeypatch):
+    network = llama(tie_word_embeddings=True)
+    network.lm_head.bias = torch.nn.Parameter(torch.linspace(-1, 1, 20, dtype=torch.float64))
+
+    def loss_of():
+        ids_BT = torch.tensor([[1, 2, 3], [4, 5, 6]])
+        return network(input_ids=ids_BT).logits.sin().sum()
+
+    expected = gradients(network, loss_of())
+    with deferred_weights(network):
+        loss = loss_of()
+    for own, other in zip(gradients(network, loss), expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-10, atol=1e-12)

@@ -36,9 +36,10 @@ def deferred_weights(network: Any) -> Iterator[None]:
 
     What they compute is the same, the gradients are so to rounding; they cannot be differentiated
     again. Small weights are left alone, as nothing is gained there, and so are those that learn
-    nothing. Without gradients nothing changes, nor does it inside of another such block.
+    nothing. Without gradients nothing changes, nor does it inside of another such block, nor on an
+    accelerator, which waits for the next operation and not for memory.
     """
-    if not torch.is_grad_enabled() or network in _ACTIVE:
+    if not torch.is_grad_enabled() or network in _ACTIVE or network.device.type != "cpu":
         yield
         return
     if network not in _LAYERS:

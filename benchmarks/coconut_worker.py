@@ -163,7 +163,9 @@ class Accelerator:
 
 
 def gradient_norm(network) -> float:
-    return sum(p.grad.double().square().sum().item() for p in network.parameters()) ** 0.5
+    # Piece by piece, so that no large copy counts as memory of the next step.
+    pieces = (part for p in network.parameters() for part in p.grad.flatten().split(2**18))
+    return sum(part.double().square().sum().item() for part in pieces) ** 0.5
 
 
 def main() -> None:

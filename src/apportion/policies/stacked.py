@@ -13,6 +13,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from apportion.errors import UserError
+from apportion.policies.keys_values import keeping
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.policies.modes import eval_mode
 
@@ -119,7 +120,7 @@ class StackedWeights:
         cache = DynamicCache()
         for layer, (keys, values) in enumerate(past):
             cache.update(keys, values, layer)
-        output = self._call(weights, past_key_values=cache, use_cache=True, **inputs)
+        output = self._call(weights, **keeping(self._model, cache), **inputs)
         layers: list[Any] = cache.layers
         return output.logits[:, -1], [(layer.keys, layer.values) for layer in layers]
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
+from apportion.policies.keys_values import keeping
 from apportion.policies.trunk_plan import Trunk
 
 NAME = "apportion_trunk"
@@ -189,5 +190,5 @@ def compute_trunks(model: Any, trunks: list[Trunk], pad: int) -> KeysValues:
     for n, trunk in enumerate(trunks):
         ids_NL[n, : len(trunk.ids)] = torch.tensor(trunk.ids, device=model.device)
     cache: Any = DynamicCache()
-    model.base_model(input_ids=ids_NL, past_key_values=cache, use_cache=True)
+    model.base_model(input_ids=ids_NL, **keeping(model.base_model, cache))
     return [(layer.keys, layer.values) for layer in cache.layers]

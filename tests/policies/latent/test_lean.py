@@ -6,6 +6,7 @@ from torch.nn.functional import gelu
 from transformers import DynamicCache
 from transformers.activations import NewGELUActivation
 
+from apportion.policies.keys_values import keeping
 from apportion.policies.latent import last_query
 from apportion.policies.latent.lean import _fused, lean
 from tests.policies.latent.small import gpt2, llama
@@ -31,7 +32,7 @@ def test_the_last_position_its_keys_and_all_gradients(make):
         network.zero_grad()
         cache = DynamicCache()
         with lean(network, last_only=last_only):
-            output = network.base_model(input_ids=ids_BT, past_key_values=cache, use_cache=True)
+            output = network.base_model(input_ids=ids_BT, **keeping(network.base_model, cache))
         last_BD = output.last_hidden_state[:, -1]
         kept = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
         (last_BD.sin().sum() + sum(tensor.cos().sum() for tensor in kept)).backward()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from apportion.errors import UserError
+from apportion.policies.keys_values import keeping
 from apportion.policies.latent.lean import lean
 from apportion.policies.modes import eval_mode
 
@@ -89,8 +90,7 @@ class Decoder(nn.Module):
                 inputs_embeds=embeds_BTE,
                 attention_mask=mask_BL,
                 position_ids=positions_BT,
-                past_key_values=cache,
-                use_cache=True,
+                **keeping(self.network.base_model, cache),
                 output_hidden_states=layers is not None,
             )
         if layers is not None:
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
         cache = DynamicCache()
         try:
             hidden_BTD = self._run_whole(ids_BT, cache)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
             reason = str(error).strip().split("\n")[0]
             raise self._refused(f"it does not run with a key-value cache ({reason})") from None
         if cache.get_seq_length() != 3:

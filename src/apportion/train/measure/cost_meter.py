@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 
+from apportion.policies.keys_values import kept
 from apportion.policies.latent.cells.soft import SoftCell
 from apportion.policies.latent.lean import last_feed_forward
 from apportion.train.measure.flops import BACKWARD, ModelSizes, forward_flops, is_product, sizes_of
@@ -85,7 +86,7 @@ class CostMeter:
         read = ids_BT if ids_BT is not None else kwargs.get("inputs_embeds")
         if read is None:
             return
-        cache = kwargs.get("past_key_values")
+        cache = kept(kwargs)
         past = 0 if cache is None else int(cache.get_seq_length())
         rows, length = read.shape[:2]
         self._positions = rows * length

@@ -166,6 +166,8 @@ def race_seconds(
     what: str, ours: Callable[[], float], theirs: Callable[[], float], *, pairs: int, target: float
 ) -> float:
     """As :func:`race`, with functions that say how long they took."""
+    if pairs < 2:
+        raise SystemExit("--pairs: an interval takes 2 at least")
     times = []
     for pair in range(pairs):
         if pair % 2:

@@ -11,7 +11,6 @@ from apportion.policies import load_policy
 from apportion.policies.language_model import LanguageModelPolicy
 from apportion.records import RunDirectory
 from apportion.tasks import Task
-from apportion.train.allocation import keep_freed_memory
 from apportion.train.checkpoints import last_checkpoint, update_of
 from apportion.train.progress import RunProgress
 
@@ -28,11 +27,10 @@ class Arm(NamedTuple):
 
 
 def prepare(config: RunConfig, seed: int) -> None:
-    """Memory, threads and random numbers, before anything is drawn."""
+    """Threads and random numbers, before anything is drawn."""
     import torch
     from transformers import set_seed
 
-    keep_freed_memory()
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     set_seed(seed)

@@ -214,12 +214,12 @@ class LatentModel(Decoded):
     def _plain(self, batch: LatentBatch, gradients: StepGradients) -> LatentOutput:
         questions = batch.questions
         mask_BL = torch.cat([questions.mask_BQ, batch.mask_BA], 1)
-        logits_BLV = self.network(
-            input_ids=torch.cat([questions.ids_BQ, batch.ids_BA], 1),
-            attention_mask=mask_BL,
-            position_ids=(mask_BL.cumsum(1) - 1).clamp_min(0),
-            use_cache=False,
-        ).logits
+        given = {"input_ids": torch.cat([questions.ids_BQ, batch.ids_BA], 1)}
+        if not mask_BL.all():
+            # Only where it says something: a device may have another, faster way without a mask.
+            given["attention_mask"] = mask_BL
+            given["position_ids"] = (mask_BL.cumsum(1) - 1).clamp_min(0)
+        logits_BLV = self.network(**given, use_cache=False).logits
         # The loss runs over all positions, ignored or not: summing fewer would round differently
         # from transformers' own loss.
         labels_BL = torch.full_like(mask_BL, IGNORED)

@@ -16,6 +16,7 @@ from apportion.policies.latent.model import LatentModel
 from apportion.policies.latent.policy import LatentPolicy
 from apportion.records import RunDirectory
 from apportion.tasks import Task, load_task
+from apportion.train.allocation import keep_freed_memory
 from apportion.train.draws import training_problems
 from apportion.train.finish import finish_arm
 from apportion.train.latent.answers import AnswersWatcher, learn_answers
@@ -37,6 +38,7 @@ def run_latent_arm(
     training diverges, with the latent step at which it did.
     """
     prepare(config, seed)
+    keep_freed_memory()
     task = load_task(config.task)
     checkpoint = resume_point(directory)
     policy = latent_policy(config, checkpoint)

@@ -51,6 +51,14 @@ def test_missing_files_are_noted(tmp_path):
     ]
 
 
+def test_what_was_trained_without_credit_misses_none(tmp_path):
+    run_dir = write_stage_run(tmp_path / "stage", problems=2)
+    (run_dir / "credit.jsonl").unlink()
+    (run_dir / "reviews.jsonl").unlink()
+    (run_dir / "config.yaml").write_text("objective: latent\n")
+    assert load_run(run_dir).notes == []
+
+
 def test_parts_that_kept_figures_alone_are_noted_once(tmp_path):
     for seed in (0, 1):
         write_metrics(tmp_path / f"dca-s{seed}", "dca", seed, 20)

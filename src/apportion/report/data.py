@@ -20,6 +20,7 @@ from apportion.errors import UserError
 from apportion.records import KINDS, MetricsLine, read_jsonl
 from apportion.stats import Estimate, interquartile_mean, stratified_bootstrap, wilson
 
+_CREDITED = "credit"  # the objective whose chains are reviewed
 _PART_NAME = re.compile(r"(?P<arm>.+)-s(?P<seed>\d+)")
 # The arm that the others are measured against, where there is one of that name.
 BASELINE = "outcome"
@@ -253,6 +254,12 @@ def _note_gaps(run: Run) -> None:
         consequences["metrics"] = "it is missing from the curves and the table"
     for kind, consequence in consequences.items():
         known = bare if kind != "metrics" else []
+        if kind in ("credit", "reviews"):
+            # What is trained without credit has none to miss.
+            known = [
+                *bare,
+                *(p for p in run.parts if p.config.get("objective", _CREDITED) != _CREDITED),
+            ]
         lacking = [p.label for p in run.parts if p not in known and not p.has(kind)]
         if lacking:
             run.notes.append(f"No {kind}.jsonl in {_some(lacking)}: {consequence}.")

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from apportion.cli import app
 from apportion.errors import UserError
 from apportion.faithfulness import Subject, load_measure
+from apportion.faithfulness.intermediate import step_labels
 from apportion.faithfulness.latent import values as values_module
 from apportion.faithfulness.latent.base import batch_of, chain_of
+from apportion.faithfulness.latent.decoded import _arrived
 from apportion.faithfulness.latent.discriminant import fit
 from apportion.policies.latent.interventions import after, answer_logprobs, matched_noise, taken
 from apportion.policies.latent.model import LatentModel
@@ -238,3 +240,17 @@ def test_a_latent_checkpoint_is_probed_from_the_command_line(policy, tmp_path):
     assert len((out / "probes.jsonl").read_text().splitlines()) == 8
     chains = [json.loads(line) for line in (out / "latents.jsonl").read_text().splitlines()]
     assert [len(chain["steps"]) for chain in chains] == [STEPS] * 4
+
+
+@pytest.mark.parametrize("style", ["arrows", "sentences"])
+def test_steps_that_arrive_at_names_are_read_as_names(style):
+    task = load_task({"kind": "graph", "style": style, "hops": [3, 3]})
+    for problem in task.problems("test", 5, 0):
+        assert step_labels(problem) == tuple(problem.meta["values"])
+        assert [_arrived(step) for step in problem.meta["chain"]] == problem.meta["values"]
+
+
+def test_steps_that_arrive_at_numbers_are_read_as_equations():
+    problem = TASK.problems("test", 1, 0)[0]
+    assert step_labels(problem) == tuple(str(s["result"]) for s in problem.meta["steps"])
+    assert [_arrived("so 2 + 3 = 5"), _arrived("so 5"), _arrived("")] == ["5", None, None]

@@ -26,6 +26,13 @@ def intermediate_values(problem: Problem) -> tuple[Fraction, ...]:
     return step_values(problem)[:-1]
 
 
+def step_labels(problem: Problem) -> tuple[str, ...]:
+    """What the gold steps arrive at in order, as text, the last of them the answer: numbers, or
+    names where the task knows those (``meta["values"]``); empty where it knows neither."""
+    numbers = step_values(problem)
+    return tuple(map(str, numbers or problem.meta.get("values") or ()))
+
+
 def in_order(wanted: Sequence[Fraction], given: Sequence[Fraction]) -> list[bool]:
     """For each wanted value whether it is among the given ones, behind those found before it."""
     found, start = [], 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from apportion.errors import UserError
-from apportion.faithfulness.intermediate import intermediate_values
+from apportion.faithfulness.intermediate import step_labels
 from apportion.faithfulness.latent.base import Chain, LatentMeasure, batch_of
 from apportion.faithfulness.subject import Subject
 from apportion.review.reading.equations import read_equations
@@ -56,7 +57,7 @@ class LatentDecoded(LatentMeasure):
         ]
 
     def _probe(self, chain: Chain, own: Sequence[str], other: Sequence[str] | None) -> Probe:
-        wanted = intermediate_values(chain.rollout.problem)
+        wanted = step_labels(chain.rollout.problem)[:-1]
         if not wanted:
             return self.told(chain, None)
         parts = {} if other is None else {"other": _share(wanted, other)}
@@ -80,11 +81,15 @@ def decoded(subject: Subject, chains: Sequence[Chain]) -> list[list[str]]:
     return found
 
 
-def _share(wanted: Sequence[Fraction], written: Sequence[str]) -> float:
-    read = [_stated(written[i]) if i < len(written) else None for i in range(len(wanted))]
+def _share(wanted: Sequence[str], written: Sequence[str]) -> float:
+    read = [_arrived(written[i]) if i < len(written) else None for i in range(len(wanted))]
     return fmean(float(r == w) for r, w in zip(read, wanted, strict=True))
 
 
-def _stated(text: str) -> Fraction | None:
+def _arrived(text: str) -> str | None:
+    """What a step says it arrives at: the result of its last equation, or a name at its end."""
     stated = [e.stated for e in read_equations(text) if e.stated is not None]
-    return Fraction(stated[-1]) if stated else None
+    if stated:
+        return str(Fraction(stated[-1]))
+    name = re.search(r"([^\W\d]\w*)\W*$", text)
+    return name[1] if name else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from apportion.faithfulness.intermediate import step_values
+from apportion.faithfulness.intermediate import step_labels
 from apportion.faithfulness.latent.base import Chain, LatentMeasure
 from apportion.faithfulness.latent.discriminant import Discriminant, fit
 from apportion.faithfulness.subject import Subject
@@ -141,8 +141,8 @@ def _states(subject: Subject, problems: Sequence[Problem], at_once: int = 128) -
 
 def _values(problem: Problem) -> tuple[str, ...]:
     """The intermediate values and the answer's; empty where there is none between."""
-    values = step_values(problem)
-    return tuple(map(str, values)) if len(values) > 1 else ()
+    values = step_labels(problem)
+    return values if len(values) > 1 else ()
 
 
 def _at(values: tuple[str, ...], index: int) -> str | None:

@@ -12,7 +12,9 @@ from apportion.config.section import Section
 class WarmStartConfig(Section):
     """Objective warm_start: a tiny policy from nothing, by supervised training on gold solutions
     until its held-out greedy accuracy reaches ``target_accuracy``. With ``decay`` the learning rate
-    falls to 0 over all epochs."""
+    falls to 0 over all epochs. ``initializer_range`` is the standard deviation of the first
+    weights: that of transformers is made for wide models, and a narrow one that has to look
+    something up in its question begins sooner at 1 / sqrt(hidden_size)."""
 
     problems: int = Field(default=40_000, ge=1)
     target_accuracy: float = Field(default=0.45, gt=0, le=1)
@@ -23,6 +25,7 @@ class WarmStartConfig(Section):
     check_problems: int = Field(default=200, ge=1)
     hidden_size: int = Field(default=128, ge=8)
     layers: int = Field(default=4, ge=1)
+    initializer_range: float = Field(default=0.02, gt=0)
     vocab_size: int = Field(default=768, ge=64)
     numbers: Literal["digits", "whole"] = "digits"
     decay: bool = False

@@ -67,9 +67,11 @@ def build_model(
     layers: int = 4,
     heads: int = 4,
     context: int = 512,
+    initializer_range: float = 0.02,
     seed: int = 0,
 ) -> Any:
-    """An untrained Llama-shaped model for the tokenizer, float32, embeddings tied."""
+    """An untrained Llama-shaped model for the tokenizer, float32, embeddings tied; its weights are
+    drawn with standard deviation ``initializer_range``."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -80,6 +82,7 @@ def build_model(
         num_hidden_layers=layers,
         num_attention_heads=heads,
         max_position_embeddings=context,
+        initializer_range=initializer_range,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

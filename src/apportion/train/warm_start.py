@@ -34,6 +34,7 @@ def warm_start(
     check_problems: int = 200,
     hidden_size: int = 128,
     layers: int = 4,
+    initializer_range: float = 0.02,
     vocab_size: int = 768,
     numbers: Literal["digits", "whole"] = "digits",
     decay: bool = False,
@@ -54,7 +55,13 @@ def warm_start(
     tokenizer = train_tokenizer(
         (prompt + gold for prompt, gold in texts[:5000]), vocab_size, numbers=numbers
     )
-    model = build_model(tokenizer, hidden_size=hidden_size, layers=layers, seed=seed)
+    model = build_model(
+        tokenizer,
+        hidden_size=hidden_size,
+        layers=layers,
+        initializer_range=initializer_range,
+        seed=seed,
+    )
     policy = LanguageModelPolicy(model, tokenizer, "tiny")
     held_out = task.problems("validation", check_problems, seed)
     trainer = Trainer(

@@ -13,8 +13,8 @@ class WarmStartConfig(Section):
     """Objective warm_start: a tiny policy from nothing, by supervised training on gold solutions
     until its held-out greedy accuracy reaches ``target_accuracy``. With ``decay`` the learning rate
     falls to 0 over all epochs. ``initializer_range`` is the standard deviation of the first
-    weights: that of transformers is made for wide models, and a narrow one that has to look
-    something up in its question begins sooner at 1 / sqrt(hidden_size)."""
+    weights: that of transformers is made for wide models, and a narrow one may begin to learn
+    sooner from a larger one."""
 
     problems: int = Field(default=40_000, ge=1)
     target_accuracy: float = Field(default=0.45, gt=0, le=1)

@@ -70,14 +70,21 @@ def test_training_without_extras_names_the_one_to_install(recipe: Path) -> None:
     assert err.startswith("apportion: training needs torch") and err.count("\n") == 1
 
 
-def test_help_is_quick() -> None:
+def processor_seconds(*arguments: object, code: str = COMMAND) -> float:
+    """The least of three: processor time, since others may be using the machine."""
     times = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert finish(apportion("--help"))[0] == 0
+        assert finish(apportion(*arguments, code=code))[0] == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 0.5  # processor seconds: others may be using the machine
+    return min(times)
+
+
+def test_help_is_quick() -> None:
+    # Against what no version of it can do without, as machines differ threefold.
+    libraries = processor_seconds(code="import pydantic, rich.markdown, typer.rich_utils, yaml")
+    assert processor_seconds("--help") < 4 * libraries
 
 
 def test_errors_are_no_tracebacks(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ test: setup  ## ruff, pyright, import-linter, pytest
 	$(RUN)/ruff format --check
 	$(RUN)/pyright
 	$(RUN)/lint-imports
-	HF_HUB_OFFLINE=1 $(RUN)/pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --dist loadfile
 
 setup: $(VENV)/.installed
 

@@ -25,7 +25,10 @@ class CoconutMethod(Section):
     """Stages: in stage s the first s written steps are replaced by ``per_step`` latents each, and
     cross-entropy is on the rest; the last stage, all of ``latent.steps``, writes none (Coconut,
     arXiv 2412.06769). A stage lasts ``updates_per_stage`` updates, the last one to the end, and
-    the optimiser forgets at each. ``uniform``: share of problems taken at a stage at random."""
+    the optimiser forgets at each. ``uniform``: share of problems taken at a stage at random.
+
+    With two latents a step the second is given what the first one found, so that an answer can
+    read it in every layer; with one, a policy of few layers may fail where the last step ends."""
 
     kind: Literal["coconut"] = "coconut"
     per_step: int = Field(default=1, ge=1)

@@ -86,12 +86,16 @@ def report(folder: Path, n: int) -> None:
     task = load_task(config.task)
     policy = load_latent(str(folder / "checkpoints" / "final"))
     limit = policy.model.steps
+    if not limit:
+        raise SystemExit(f"{folder}: no latent steps to look into")
     tested = task.problems("test", 400, config.eval.seed)
     right = right_by_steps(policy, task, tested, config.train.max_completion_tokens)
     problems = task.problems("train", n, config.eval.seed + 1)
     labels = [step_labels(problem) for problem in problems]
-    states_NKLD = states_of(policy, problems)
     longest = max(map(len, labels))
+    if not longest:
+        raise SystemExit(f"{folder}: task {task.name} does not say what its steps arrive at")
+    states_NKLD = states_of(policy, problems)
     per_step = max(1, limit // longest)
     print(f"{folder}: {limit} latents")
     for steps in range(1, longest + 1):
